@@ -1,0 +1,18 @@
+// Package stint is an embedded, durable job queue on one bbolt file:
+// goroutine workers, retries, delayed and unique jobs, exactly-once effects,
+// no broker and no second process.
+//
+// A program opens a file, registers a handler for each kind of job, and calls
+// Run; any part of it may Enqueue. When Enqueue has returned nil the job
+// survives a crash and a power cut, and it runs at least once. Effects that a
+// handler writes into the same file through [Work.Commit] or
+// [Work.CompleteTx] happen exactly once.
+//
+// A job says when and which; the [Policy] of its handler says how: attempts,
+// backoff, timeout, concurrency. So changing a policy changes the jobs that
+// already wait.
+//
+// One rule to remember: inside a transaction of the same database call
+// [Queue.EnqueueTx], never [Queue.Enqueue], which waits for the very lock you
+// hold.
+package stint
