@@ -1,0 +1,136 @@
+package stint
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+)
+
+// Config is what Open and New may be told. The zero value works, and so does
+// a nil *Config. Where a limit is meant, a negative value switches it off.
+type Config struct {
+	// Workers is the number of handlers that run at the same time in all
+	// queues together; 10 by default.
+	Workers int
+
+	// Queues narrows single queues. A queue that is not named here is worked
+	// too, with weight 1 and no limit of its own.
+	Queues map[string]QueueConfig
+
+	// MaxJobs bounds the unfinished jobs in the file: Enqueue answers
+	// ErrQueueFull beyond it. No bound by default.
+	MaxJobs int
+
+	// MaxArgsSize bounds the JSON of one job's args in bytes; 1 MiB by
+	// default, 16 MiB at most.
+	MaxArgsSize int
+
+	// MaxFileSize bounds the file in bytes: Enqueue answers ErrFileFull
+	// beyond it, while jobs that are stored can still finish. bbolt grows a
+	// file in steps of up to 16 MiB and stops a step early, so the bound is
+	// coarse. No bound by default. Ignored by New.
+	MaxFileSize int
+
+	// ShutdownTimeout is how long handlers may go on once Run's context has
+	// ended, before their own contexts end as well; 25 s by default.
+	ShutdownTimeout time.Duration
+
+	// KeepCompleted is how long a completed job stays in the file; by default
+	// it is deleted at once. Negative keeps it for ever.
+	KeepCompleted time.Duration
+
+	// KeepDead and MaxDead bound the dead set by age and by number: 180 days
+	// and 10,000 by default, the oldest go first.
+	KeepDead time.Duration
+	MaxDead  int
+
+	// LockTimeout is how long Open waits for another process to let go of the
+	// file; 5 s by default. Negative does not wait.
+	LockTimeout time.Duration
+
+	// Logger gets failures and what an operator should know; slog.Default()
+	// by default. Args are never logged.
+	Logger *slog.Logger
+
+	// OnDeath is called after a job died, outside of any transaction, one
+	// call at a time. It is not durable: a crash in between loses the call,
+	// not the dead job.
+	OnDeath func(Info)
+
+	// EnqueueMiddleware and WorkMiddleware run around every enqueueing and
+	// every attempt, the first of the slice outermost.
+	EnqueueMiddleware []EnqueueMiddleware
+	WorkMiddleware    []WorkMiddleware
+}
+
+// QueueConfig narrows one queue.
+type QueueConfig struct {
+	// Workers bounds the handlers of this queue that run at the same time; by
+	// default only Config.Workers does.
+	Workers int
+
+	// Weight is the queue's share of the workers when several queues have
+	// jobs waiting: a queue of weight 3 gets three for one of a queue of
+	// weight 1, the default. No queue with jobs is ever left out.
+	Weight int
+}
+
+const (
+	defaultWorkers         = 10
+	defaultMaxArgsSize     = 1 << 20
+	hardMaxArgsSize        = 16 << 20
+	defaultShutdownTimeout = 25 * time.Second
+	defaultKeepDead        = 180 * 24 * time.Hour
+	defaultMaxDead         = 10_000
+	defaultLockTimeout     = 5 * time.Second
+
+	forever = time.Duration(math.MaxInt64)
+)
+
+// withDefaults is a checked copy in which every field has its value.
+func (c *Config) withDefaults() (*Config, error) {
+	var out Config
+	if c != nil {
+		out = *c
+	}
+	orDefault(&out.Workers, defaultWorkers, math.MaxInt)
+	orDefault(&out.MaxJobs, math.MaxInt, math.MaxInt)
+	orDefault(&out.MaxArgsSize, defaultMaxArgsSize, hardMaxArgsSize)
+	orDefault(&out.MaxDead, defaultMaxDead, math.MaxInt)
+	orDefault(&out.ShutdownTimeout, defaultShutdownTimeout, forever)
+	orDefault(&out.KeepDead, defaultKeepDead, forever)
+	orDefault(&out.KeepCompleted, 0, forever)
+	orDefault(&out.LockTimeout, defaultLockTimeout, 0)
+	out.MaxFileSize = max(out.MaxFileSize, 0)
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+
+	if c != nil && c.Workers < 0 {
+		return nil, fmt.Errorf("%w: Workers is %d; leave it 0 for %d", ErrConfig, c.Workers, defaultWorkers)
+	}
+	if out.MaxArgsSize > hardMaxArgsSize {
+		return nil, fmt.Errorf("%w: MaxArgsSize is %d; at most %d are possible, put larger data into a file and its name into the args", ErrConfig, out.MaxArgsSize, hardMaxArgsSize)
+	}
+	for name, qc := range out.Queues {
+		if err := checkName("queue", name); err != nil {
+			return nil, fmt.Errorf("%w: Queues: %w", ErrConfig, err)
+		}
+		if qc.Workers < 0 || qc.Weight < 0 {
+			return nil, fmt.Errorf("%w: queue %q has a negative Workers or Weight; Pause stops a queue", ErrConfig, name)
+		}
+	}
+	return &out, nil
+}
+
+// orDefault gives a field its default when it is 0, and what "off" means when
+// it is negative.
+func orDefault[T int | time.Duration](field *T, byDefault, off T) {
+	switch {
+	case *field == 0:
+		*field = byDefault
+	case *field < 0:
+		*field = off
+	}
+}
