@@ -1,0 +1,122 @@
+package stint
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Args are what a job is about: a struct that encoding/json can write and
+// read back. Use a value type: Kind is also called on its zero value.
+type Args interface {
+	// Kind names the handler. It is part of the file format: renaming the Go
+	// type is safe, changing this string orphans the jobs that wait. Up to
+	// 128 bytes of letters, digits and . _ - / : are allowed.
+	Kind() string
+}
+
+// ID is the number of a job, unique within its file and never used again.
+// Ids grow in the order of enqueueing.
+type ID uint64
+
+// String is the id in decimal.
+func (id ID) String() string { return strconv.FormatUint(uint64(id), 10) }
+
+// State is where a job is in its life. ARCHITECTURE.md draws the moves.
+type State uint8
+
+const (
+	// Ready: waits for a worker. A job whose kind has no handler in this
+	// process stays Ready (and is counted as parked) until one is registered.
+	Ready State = iota + 1
+
+	// Scheduled: waits for its time, given by In, At or Snooze.
+	Scheduled
+
+	// Retrying: failed and waits for its backoff.
+	Retrying
+
+	// Running: a worker has it. After a crash it is Ready again.
+	Running
+
+	// Completed: its handler returned nil. Kept only with
+	// Config.KeepCompleted.
+	Completed
+
+	// Dead: will not run again unless somebody calls Retry; Info.Reason says
+	// why. Removed after Config.KeepDead, or when there are more than
+	// Config.MaxDead.
+	Dead
+)
+
+var stateNames = [...]string{"none", "ready", "scheduled", "retrying", "running", "completed", "dead"}
+
+// String is the lower-case name of the state.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// Info describes a stored job. It is a copy: changing it changes nothing.
+type Info struct {
+	ID       ID
+	Kind     string
+	Queue    string
+	State    State
+	Priority int             // 1 first … 4 last
+	Args     json.RawMessage // as stored
+	Tags     []string
+
+	EnqueuedAt time.Time
+	RunAt      time.Time // when a Scheduled or Retrying job is due; zero if it was never delayed
+	ExpiresAt  time.Time // zero without ExpiresIn
+	FinishedAt time.Time // zero unless Completed or Dead
+	StartedAt  time.Time // zero unless Running and its handler has begun
+
+	MaxAttempts int // 0: as the Policy of its kind says
+	Failures    int // attempts that failed
+	Snoozes     int // attempts that ended in Snooze
+	Crashes     int // times the process died while the job was running
+
+	Attempts []Attempt // the last 10 that did not end well, oldest first
+	Reason   string    // why it is Dead
+	Parked   bool      // Ready, but no handler for its kind is registered
+	Stuck    bool      // Running, and long past its timeout
+
+	// Cursor is the place of this job in the listing that returned it; see
+	// Filter.After.
+	Cursor string
+}
+
+// Attempt is one run of a job that did not end in success.
+type Attempt struct {
+	Number    int // 1 is the first
+	StartedAt time.Time
+	Duration  time.Duration
+	Error     string // at most 10,000 bytes
+	Stack     string // of a panic, at most 8,192 bytes
+}
+
+// Job is a running job as its handler sees it.
+type Job[T Args] struct {
+	Work
+	Args T
+}
+
+// Work is the part of a running job that does not depend on its args: what
+// middleware sees.
+type Work struct {
+	ID          ID
+	Kind        string
+	Queue       string
+	Priority    int
+	Tags        []string
+	Attempt     int // 1 on the first run; a snooze, a shutdown or a crash costs none
+	MaxAttempts int
+	EnqueuedAt  time.Time
+
+	run *execution
+}

@@ -1,0 +1,349 @@
+package stint
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"time"
+	"unicode/utf8"
+)
+
+// record is a job as it lies in the jobs bucket. It is written when the job is
+// enqueued and again only when something worth keeping has happened: an
+// error, a snooze, a crash, an end.
+//
+//	+---------+--------+-------+-------+----------+---------+-------+------+----------+----------+
+//	| version | crc32c | state | parts | priority | created | queue | kind | [parts]  | args     |
+//	| 1       | 4      | 1     | 1     | 1        | varint  | text  | text | optional | the rest |
+//	+---------+--------+-------+-------+----------+---------+-------+------+----------+----------+
+//
+// Numbers are varints, texts are led by their length, times are microseconds
+// since 1970. The checksum covers everything behind it and then the id, so a
+// record under a foreign key is found out too.
+//
+// Scheduled and Retrying stay in the record when the job becomes ready: the
+// due bucket knows better, and a promotion so costs no rewriting.
+type record struct {
+	state    State
+	priority uint8
+	created  int64
+	queue    string
+	kind     string
+	args     []byte
+
+	// part "unique"
+	place      []byte // placeSize bytes, or nil
+	placeMode  placeMode
+	placeUntil int64
+
+	// part "tags"
+	tags []string
+
+	// part "history"
+	runAt       int64
+	expires     int64
+	finished    int64
+	maxAttempts uint32
+	failures    uint32
+	snoozes     uint32
+	crashes     uint32
+	cancelled   string // who asked a running job to stop
+	reason      string
+	attempts    []Attempt
+}
+
+const (
+	recordVersion = 1
+	recordHeader  = 5 // version and checksum
+	placeSize     = 16
+
+	partUnique  = 1 << 0
+	partTags    = 1 << 1
+	partHistory = 1 << 2
+
+	maxAttemptsKept = 10
+	maxErrorSize    = 10_000
+	maxStackSize    = 8_192
+)
+
+// placeMode says how long a unique job holds its place.
+type placeMode uint8
+
+const (
+	untilDone placeMode = iota
+	whileWaiting
+	forPeriod
+)
+
+var (
+	castagnoli   = crc32.MakeTable(crc32.Castagnoli)
+	errBadRecord = errors.New("stint: the record of the job cannot be read")
+)
+
+// appendTo writes the record behind b, all but the checksum, which sealRecord
+// adds when the id is known.
+func (r *record) appendTo(b []byte) []byte {
+	b = append(b, recordVersion, 0, 0, 0, 0, byte(r.state), r.parts(), r.priority)
+	b = binary.AppendVarint(b, r.created)
+	b = appendText(b, r.queue)
+	b = appendText(b, r.kind)
+	if r.place != nil {
+		b = append(b, byte(r.placeMode))
+		b = append(b, r.place...)
+		b = binary.AppendVarint(b, r.placeUntil)
+	}
+	if len(r.tags) > 0 {
+		b = binary.AppendUvarint(b, uint64(len(r.tags)))
+		for _, tag := range r.tags {
+			b = appendText(b, tag)
+		}
+	}
+	if r.hasHistory() {
+		b = r.appendHistory(b)
+	}
+	return append(b, r.args...)
+}
+
+func (r *record) parts() (parts byte) {
+	if r.place != nil {
+		parts |= partUnique
+	}
+	if len(r.tags) > 0 {
+		parts |= partTags
+	}
+	if r.hasHistory() {
+		parts |= partHistory
+	}
+	return parts
+}
+
+func (r *record) hasHistory() bool {
+	return r.runAt != 0 || r.expires != 0 || r.finished != 0 || r.maxAttempts != 0 ||
+		r.failures != 0 || r.snoozes != 0 || r.crashes != 0 ||
+		r.cancelled != "" || r.reason != "" || len(r.attempts) > 0
+}
+
+func (r *record) appendHistory(b []byte) []byte {
+	for _, n := range [...]int64{r.runAt, r.expires, r.finished} {
+		b = binary.AppendVarint(b, n)
+	}
+	for _, n := range [...]uint32{r.maxAttempts, r.failures, r.snoozes, r.crashes} {
+		b = binary.AppendUvarint(b, uint64(n))
+	}
+	b = appendText(b, r.cancelled)
+	b = appendText(b, r.reason)
+	b = binary.AppendUvarint(b, uint64(len(r.attempts)))
+	for _, a := range r.attempts {
+		b = binary.AppendUvarint(b, uint64(a.Number))
+		b = binary.AppendVarint(b, micros(a.StartedAt))
+		b = binary.AppendVarint(b, int64(a.Duration))
+		b = appendText(b, a.Error)
+		b = appendText(b, a.Stack)
+	}
+	return b
+}
+
+// bodySum is the checksum of an encoded record without its id.
+func bodySum(b []byte) uint32 { return crc32.Checksum(b[recordHeader:], castagnoli) }
+
+// sealRecord completes the checksum.
+func sealRecord(b []byte, body uint32, id uint64) {
+	binary.LittleEndian.PutUint32(b[1:], seal(body, id))
+}
+
+// seal continues the checksum over the id. It is crc32.Update by hand, which
+// would move its eight bytes to the heap.
+func seal(body uint32, id uint64) uint32 {
+	sum := ^body
+	for shift := 56; shift >= 0; shift -= 8 {
+		sum = castagnoli[byte(sum)^byte(id>>shift)] ^ sum>>8
+	}
+	return ^sum
+}
+
+// encode is the finished record of job id.
+func (r *record) encode(id uint64) []byte {
+	b := r.appendTo(make([]byte, 0, 64+len(r.queue)+len(r.kind)+len(r.args)))
+	sealRecord(b, bodySum(b), id)
+	return b
+}
+
+// decode reads the record of job id. Byte slices of the result point into b;
+// names equal to those of known are shared with it, which saves a copy each.
+func (r *record) decode(id uint64, b []byte, known laneKey) error {
+	if len(b) < recordHeader || b[0] != recordVersion {
+		return fmt.Errorf("%w: it has an unknown version", errBadRecord)
+	}
+	if binary.LittleEndian.Uint32(b[1:]) != seal(bodySum(b), id) {
+		return fmt.Errorf("%w: its checksum is wrong", errBadRecord)
+	}
+
+	*r = record{}
+	d := decoder{b: b[recordHeader:]}
+	r.state = State(d.byte())
+	parts := d.byte()
+	r.priority = d.byte()
+	r.created = d.varint()
+	r.queue = d.name(known.queue)
+	r.kind = d.name(known.kind)
+	if parts&partUnique != 0 {
+		r.placeMode = placeMode(d.byte())
+		r.place = d.take(placeSize)
+		r.placeUntil = d.varint()
+	}
+	if parts&partTags != 0 {
+		for range d.count() {
+			r.tags = append(r.tags, d.text())
+		}
+	}
+	if parts&partHistory != 0 {
+		r.decodeHistory(&d)
+	}
+	r.args = d.b
+	if d.failed || r.state < Ready || r.state > Dead || r.priority < 1 || r.priority > priorities || r.placeMode > forPeriod {
+		return fmt.Errorf("%w: its fields make no sense", errBadRecord)
+	}
+	return nil
+}
+
+func (r *record) decodeHistory(d *decoder) {
+	r.runAt, r.expires, r.finished = d.varint(), d.varint(), d.varint()
+	r.maxAttempts, r.failures = uint32(d.uvarint()), uint32(d.uvarint())
+	r.snoozes, r.crashes = uint32(d.uvarint()), uint32(d.uvarint())
+	r.cancelled, r.reason = d.text(), d.text()
+	for range d.count() {
+		r.attempts = append(r.attempts, Attempt{
+			Number:    int(d.uvarint()),
+			StartedAt: fromMicros(d.varint()),
+			Duration:  time.Duration(d.varint()),
+			Error:     d.text(),
+			Stack:     d.text(),
+		})
+	}
+}
+
+// addAttempt appends to the history and drops what is too old or too long.
+func (r *record) addAttempt(a Attempt) {
+	a.Error = cut(a.Error, maxErrorSize)
+	a.Stack = cut(a.Stack, maxStackSize)
+	kept := r.attempts[max(0, len(r.attempts)+1-maxAttemptsKept):]
+	r.attempts = append(append(make([]Attempt, 0, len(kept)+1), kept...), a)
+}
+
+// key names the lane the job waits in.
+func (r *record) key() laneKey {
+	return laneKey{queue: r.queue, kind: r.kind, priority: r.priority}
+}
+
+// cut shortens a text to size bytes at a rune's border and makes it valid
+// UTF-8.
+func cut(s string, size int) string {
+	if len(s) > size {
+		for size > 0 && !utf8.RuneStart(s[size]) {
+			size--
+		}
+		s = s[:size]
+	}
+	if utf8.ValidString(s) {
+		return s
+	}
+	return string([]rune(s)) // invalid bytes become U+FFFD
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// decoder reads the parts of a record; after the first mistake it returns
+// zeros and failed is set.
+type decoder struct {
+	b      []byte
+	failed bool
+}
+
+func (d *decoder) take(n int) []byte {
+	if n < 0 || n > len(d.b) {
+		d.failed, d.b = true, nil
+		return nil
+	}
+	taken := d.b[:n:n]
+	d.b = d.b[n:]
+	return taken
+}
+
+func (d *decoder) byte() byte {
+	if b := d.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	d.skip(n)
+	return v
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	d.skip(n)
+	return v
+}
+
+func (d *decoder) skip(n int) {
+	if n <= 0 {
+		n = -1
+	}
+	d.take(n)
+}
+
+// count reads the length of a list, each element of which has a byte at
+// least.
+func (d *decoder) count() int {
+	n := d.uvarint()
+	if n > uint64(len(d.b)) {
+		d.take(-1)
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) textBytes() []byte {
+	n := d.uvarint()
+	if n > uint64(len(d.b)) {
+		n = 1 << 40
+	}
+	return d.take(int(min(n, 1<<31-1)))
+}
+
+func (d *decoder) text() string { return string(d.textBytes()) }
+
+func (d *decoder) name(known string) string {
+	b := d.textBytes()
+	if string(b) == known {
+		return known
+	}
+	return string(b)
+}
+
+// micros is t in the file's unit, rounded up so that nothing is ever early.
+// The zero time is 0.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	us := t.UnixMicro()
+	if t.Nanosecond()%1000 != 0 {
+		us++
+	}
+	return max(us, 1) // before 1970: long ago is long ago
+}
+
+// fromMicros is the inverse.
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us)
+}

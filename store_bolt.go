@@ -1,0 +1,241 @@
+package stint
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// This file alone knows that the store is bbolt's: the names of the buckets,
+// how keys are made, and what bbolt's errors mean.
+
+// bucketName numbers the buckets inside the root bucket "stint". All numbers
+// in keys are big-endian, so that a cursor walks them in order.
+type bucketName int
+
+const (
+	bucketMeta       bucketName = iota // format, file → identity, running → ids of the jobs at work
+	bucketJobs                         // id → record
+	bucketReady                        // lane | id / 64 → 64 bits: what waits for a worker or is running
+	bucketDue                          // time | id | what → state, lane: delays, backoffs and expiries
+	bucketDone                         // time | id → lane: completed jobs that are kept
+	bucketDead                         // time | id → lane
+	bucketLanes                        // queue 0 priority kind → lane, counts per state, totals
+	bucketQueues                       // queue → by whom and since when it is paused
+	bucketPlaces                       // hash → mode, id, until: what Unique holds
+	bucketQuarantine                   // id → a record that could not be read, as it was
+	bucketCount
+)
+
+var (
+	rootBucket  = []byte("stint")
+	bucketNames = [bucketCount][]byte{
+		[]byte("meta"), []byte("jobs"), []byte("ready"), []byte("due"), []byte("done"),
+		[]byte("dead"), []byte("lanes"), []byte("queues"), []byte("places"), []byte("quarantine"),
+	}
+
+	keyFormat  = []byte("format")
+	keyFile    = []byte("file")
+	keyRunning = []byte("running")
+)
+
+const formatVersion = 1
+
+// store is the file of a queue.
+type store struct {
+	db    *bolt.DB
+	owned bool   // by Open, so Close closes it
+	file  string // the identity of the file, in hex, for Work.Key
+}
+
+// createBuckets makes the buckets in a database that has none of ours.
+func createBuckets(tx *bolt.Tx) error {
+	root, err := tx.CreateBucket(rootBucket)
+	if err != nil {
+		return err
+	}
+	for _, name := range bucketNames {
+		if _, err := root.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	var identity [16]byte
+	rand.Read(identity[:])
+	meta := root.Bucket(bucketNames[bucketMeta])
+	if err := meta.Put(keyFile, identity[:]); err != nil {
+		return err
+	}
+	return meta.Put(keyFormat, []byte{formatVersion})
+}
+
+// adopt looks at the root bucket, makes it where that is asked for, and
+// learns the file's identity.
+func (s *store) adopt(create bool) error {
+	var found, others bool
+	err := s.view(func(tx *bolt.Tx) error {
+		root := tx.Bucket(rootBucket)
+		if found = root != nil; found {
+			return s.identify(root)
+		}
+		first, _ := tx.Cursor().First()
+		others = first != nil
+		return nil
+	})
+	switch {
+	case err != nil || found:
+		return err
+	case others && !create:
+		return fmt.Errorf("%w: %s is a bbolt file of another program; open it with bbolt and pass it to stint.New to keep jobs beside its data", ErrNotStint, s.db.Path())
+	}
+	return s.update(func(tx *bolt.Tx) error {
+		if err := createBuckets(tx); err != nil {
+			return err
+		}
+		return s.identify(tx.Bucket(rootBucket))
+	})
+}
+
+func (s *store) identify(root *bolt.Bucket) error {
+	meta := root.Bucket(bucketNames[bucketMeta])
+	if meta == nil {
+		return fmt.Errorf("%w: %s has a bucket %q that stint did not make", ErrNotStint, s.db.Path(), rootBucket)
+	}
+	format, identity := meta.Get(keyFormat), meta.Get(keyFile)
+	switch {
+	case len(format) != 1 || len(identity) != 16:
+		return fmt.Errorf("%w: %s has no format version; restore a backup", ErrCorrupt, s.db.Path())
+	case format[0] > formatVersion:
+		return fmt.Errorf("%w: %s has format %d, this version reads up to %d; update the program", ErrNewerFormat, s.db.Path(), format[0], formatVersion)
+	}
+	for _, name := range bucketNames {
+		if root.Bucket(name) == nil {
+			return fmt.Errorf("%w: %s lacks its bucket %q; restore a backup", ErrCorrupt, s.db.Path(), name)
+		}
+	}
+	s.file = fmt.Sprintf("%x", identity)
+	return nil
+}
+
+// update runs fn in a write transaction. Damage that bbolt answers with a
+// panic, or a fault in the memory map, becomes ErrCorrupt.
+func (s *store) update(fn func(*bolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer recoverDamage(&err)
+	return s.db.Update(fn)
+}
+
+// view runs fn in a read transaction, under the same protection.
+func (s *store) view(fn func(*bolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer recoverDamage(&err)
+	return s.db.View(fn)
+}
+
+func recoverDamage(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: bbolt says %v; close the queue and restore a backup", ErrCorrupt, p)
+	}
+}
+
+// close closes the file. The free list, which is otherwise not written, is
+// stored once, so that the next Open need not search the file for free pages.
+func (s *store) close(healthy bool) error {
+	if !s.owned {
+		return nil
+	}
+	if healthy {
+		s.db.NoFreelistSync = false
+		_ = s.update(func(*bolt.Tx) error { return nil }) // only makes the next Open slower
+	}
+	return s.db.Close()
+}
+
+// storeError gives a bbolt error its meaning for callers.
+func storeError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, berrors.ErrMaxSizeReached):
+		return fmt.Errorf("%w: raise Config.MaxFileSize or let jobs finish", ErrFileFull)
+	case errors.Is(err, berrors.ErrDatabaseNotOpen):
+		return fmt.Errorf("%w: its bbolt database was closed", ErrClosed)
+	case isSyncError(err):
+		return fmt.Errorf("%w: %w", ErrSyncFailed, err)
+	case errors.Is(err, ErrCorrupt):
+		return err
+	}
+	return fmt.Errorf("stint: writing the file failed, nothing was changed: %w", err)
+}
+
+// isSyncError tells a failed sync from a failed write. After a failed write
+// nothing has changed. After a failed sync the disk may have the old state,
+// the new one or, should we go on, neither. bbolt returns fdatasync's bare
+// errno, a PathError of Sync elsewhere, and a text where it syncs after
+// growing.
+func isSyncError(err error) bool {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Op == "sync"
+	}
+	var errno syscall.Errno
+	return errors.As(err, &errno) || strings.Contains(err.Error(), "file sync error")
+}
+
+// fatal says whether the store must not be written any more.
+func fatal(err error) bool {
+	return errors.Is(err, ErrSyncFailed) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrClosed)
+}
+
+// Keys. Each function appends to b, which callers reuse: bbolt copies keys.
+
+func appendID(b []byte, id uint64) []byte { return binary.BigEndian.AppendUint64(b, id) }
+
+func appendTime(b []byte, at int64, id uint64) []byte {
+	return appendID(binary.BigEndian.AppendUint64(b, uint64(at)), id)
+}
+
+func keyID(k []byte) uint64 { return binary.BigEndian.Uint64(k) }
+
+// What a key of the due bucket stands for is its last byte.
+const (
+	dueDelay  = 'd' // time | id | d → state, lane
+	dueExpiry = 'x' // time | id | x → nothing
+	duePlace  = 'u' // time | place | u → nothing
+)
+
+func appendDue(b []byte, at int64, id uint64, what byte) []byte {
+	return append(appendTime(b, at, id), what)
+}
+
+func appendDuePlace(b []byte, at int64, place []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(at))
+	return append(append(b, place...), duePlace)
+}
+
+// laneKey is what makes a lane: the jobs of one queue, kind and priority.
+type laneKey struct {
+	queue    string
+	kind     string
+	priority uint8
+}
+
+func (k laneKey) appendTo(b []byte) []byte {
+	b = append(append(b, k.queue...), 0, k.priority)
+	return append(b, k.kind...)
+}
+
+func parseLaneKey(b []byte) (laneKey, bool) {
+	queue, rest, ok := strings.Cut(string(b), "\x00")
+	if !ok || len(rest) < 2 {
+		return laneKey{}, false
+	}
+	return laneKey{queue: queue, priority: rest[0], kind: rest[1:]}, true
+}

@@ -1,0 +1,296 @@
+package stint
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// txn is one write transaction as the gates see it: the buckets, opened when
+// needed, the lanes it has touched, and what memory has to learn once the
+// transaction is committed. Most belong to the committer; EnqueueTx and
+// CompleteTx make one inside the caller's transaction.
+type txn struct {
+	q   *Queue
+	tx  *bolt.Tx
+	id  int   // of the transaction; they only grow
+	own bool  // the committer's, not a caller's
+	now int64 // the time of the transaction, in microseconds
+
+	root    *bolt.Bucket
+	buckets [bucketCount]*bolt.Bucket
+	cursors [bucketCount]*bolt.Cursor
+	key     [64]byte // scratch for keys
+
+	rows    []*laneRow
+	lastRow *laneRow
+	nextID  uint64 // 0: not read yet
+
+	blocks    map[blockKey]*readyBlock
+	lastBlock *readyBlock
+
+	wrote bool // whether there is anything to commit
+
+	// What memory learns from the commit.
+	readied     []readied    // jobs that now wait for a worker
+	completed   []uint64     // running jobs that CompleteTx completed
+	nextDue     int64        // the earliest entry added to the due bucket, or 0
+	unfinished  int          // change in the number of unfinished jobs
+	paused      []queuePause // queues that were paused or resumed
+	nextPrune   int64        // when the first kept job is to go, or 0
+	cancelled   []stopOrder  // running jobs that are to stop
+	samples     []sample     // how long the settled jobs waited and ran
+	events      []Event      // only while somebody subscribes
+	reports     []report     // failures and deaths, to be logged
+	quarantined int          // records set aside
+}
+
+// readied is a job that has entered the ready bucket.
+type readied struct {
+	row *laneRow
+	id  uint64
+}
+
+// laneRow is the stored side of a lane: its number, how many of its jobs are
+// in which state, and totals.
+type laneRow struct {
+	key    laneKey
+	id     uint32
+	n      tally
+	before tally // n as it was read
+	dirty  bool
+	delay  [priorities + 3][]byte // the values of its due entries, by state
+}
+
+// tally counts the jobs of a lane. The first entries are indexed by State,
+// with the running jobs among the Ready ones, as the file does not tell them
+// apart; the others are totals since the file was made.
+type tally [tallySize]int64
+
+const (
+	totalProcessed = int(Dead) + 1 + iota
+	totalFailed
+	totalDied
+	tallySize
+)
+
+// newTxn sees tx through our buckets. It fails when the root bucket is gone.
+func (q *Queue) newTxn(tx *bolt.Tx) (*txn, error) {
+	t := &txn{q: q, tx: tx, id: tx.ID(), now: micros(time.Now())}
+	if t.root = tx.Bucket(rootBucket); t.root == nil {
+		return nil, fmt.Errorf("%w: the bucket %q is not in this database; use a transaction of the database the queue was made with", ErrNotStint, rootBucket)
+	}
+	return t, nil
+}
+
+func (t *txn) bucket(name bucketName) *bolt.Bucket {
+	if t.buckets[name] == nil {
+		b := t.root.Bucket(bucketNames[name])
+		if name == bucketJobs {
+			b.FillPercent = 0.9 // ids only grow, so pages may be filled
+		}
+		t.buckets[name] = b
+	}
+	return t.buckets[name]
+}
+
+// cursor is one cursor per bucket, used again to spare its allocation.
+func (t *txn) cursor(name bucketName) *bolt.Cursor {
+	if t.cursors[name] == nil {
+		t.cursors[name] = t.bucket(name).Cursor()
+	}
+	return t.cursors[name]
+}
+
+// get reads the value of a key, or nil.
+func (t *txn) get(name bucketName, key []byte) []byte {
+	k, v := t.cursor(name).Seek(key)
+	if string(k) != string(key) {
+		return nil
+	}
+	return v
+}
+
+func (t *txn) put(name bucketName, key, value []byte) error {
+	t.wrote = true
+	return t.bucket(name).Put(key, value)
+}
+
+// delete removes a key, if it is there, through the shared cursor.
+func (t *txn) delete(name bucketName, key []byte) error {
+	c := t.cursor(name)
+	if k, _ := c.Seek(key); string(k) != string(key) {
+		return nil
+	}
+	t.wrote = true
+	return c.Delete()
+}
+
+// newID is the next id of the file.
+func (t *txn) newID() uint64 {
+	if t.nextID == 0 {
+		t.nextID = t.bucket(bucketJobs).Sequence()
+	}
+	t.nextID++
+	return t.nextID
+}
+
+// row is the lane with this key, made if it is new.
+func (t *txn) row(key laneKey) (*laneRow, error) {
+	if t.lastRow != nil && t.lastRow.key == key {
+		return t.lastRow, nil
+	}
+	for _, row := range t.rows {
+		if row.key == key {
+			t.lastRow = row
+			return row, nil
+		}
+	}
+	row := &laneRow{key: key}
+	if v := t.get(bucketLanes, key.appendTo(t.key[:0])); v != nil {
+		row.decode(v)
+	} else {
+		n, err := t.bucket(bucketLanes).NextSequence()
+		if err != nil {
+			return nil, err
+		}
+		row.id, row.dirty = uint32(n), true
+	}
+	t.rows = append(t.rows, row)
+	t.lastRow = row
+	return row, nil
+}
+
+// flush writes what was gathered over the transaction: the ready index, the
+// lanes' counts and the last id.
+func (t *txn) flush() error {
+	if err := t.flushReady(); err != nil {
+		return err
+	}
+	for _, row := range t.rows {
+		if !row.dirty {
+			continue
+		}
+		if err := t.put(bucketLanes, row.key.appendTo(t.key[:0]), row.encode()); err != nil {
+			return err
+		}
+		row.dirty = false
+	}
+	if t.nextID != 0 && t.nextID != t.bucket(bucketJobs).Sequence() {
+		return t.bucket(bucketJobs).SetSequence(t.nextID)
+	}
+	return nil
+}
+
+func (r *laneRow) encode() []byte {
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, 4+2*tallySize), r.id)
+	for _, n := range r.n {
+		b = binary.AppendVarint(b, n)
+	}
+	return b
+}
+
+func (r *laneRow) decode(b []byte) {
+	if len(b) < 4 {
+		return
+	}
+	r.id = binary.BigEndian.Uint32(b)
+	d := decoder{b: b[4:]}
+	for i := range r.n {
+		r.n[i] = d.varint()
+	}
+	r.before = r.n
+}
+
+// delayValue is the value of a due entry that leads to or from state.
+func (r *laneRow) delayValue(state State) []byte {
+	if r.delay[state] == nil {
+		r.delay[state] = binary.BigEndian.AppendUint32([]byte{byte(state)}, r.id)
+	}
+	return r.delay[state]
+}
+
+// laneValue is the value of an entry of the done and dead buckets.
+func (r *laneRow) laneValue() []byte { return binary.BigEndian.AppendUint32(nil, r.id) }
+
+// rowByID is the lane with this number. Lanes are never deleted, and memory
+// knows all that are committed but those of an EnqueueTx that it has not been
+// told of yet.
+func (t *txn) rowByID(id uint32) (*laneRow, error) {
+	for _, row := range t.rows {
+		if row.id == id {
+			return row, nil
+		}
+	}
+	if key, ok := t.q.laneKeyOf(id); ok {
+		return t.row(key)
+	}
+	cur := t.cursor(bucketLanes)
+	for k, v := cur.First(); k != nil; k, v = cur.Next() {
+		if key, ok := parseLaneKey(k); ok && len(v) >= 4 && binary.BigEndian.Uint32(v) == id {
+			return t.row(key)
+		}
+	}
+	return nil, fmt.Errorf("%w: lane %d is named by an index but not stored; restore a backup", ErrCorrupt, id)
+}
+
+// find reads a job and finds out where it is.
+func (t *txn) find(id uint64) (*stored, error) {
+	raw := t.get(bucketJobs, appendID(t.key[:0], id))
+	if raw == nil {
+		return nil, fmt.Errorf("%w: %d", ErrNotFound, id)
+	}
+	j := &stored{id: id, rec: &record{}}
+	if err := j.rec.decode(id, append([]byte(nil), raw...), laneKey{}); err != nil {
+		return nil, err
+	}
+	row, err := t.row(j.rec.key())
+	if err != nil {
+		return nil, err
+	}
+	j.row, j.state = row, j.rec.state
+	switch j.state {
+	case Scheduled, Retrying:
+		j.at = j.rec.runAt
+		if t.get(bucketDue, appendDue(t.key[:0], j.at, id, dueDelay)) == nil {
+			j.state = Ready // it has been promoted since
+		}
+	case Completed, Dead:
+		j.at = j.rec.finished
+	}
+	if j.state == Ready && t.execution(id) != nil {
+		j.state = Running
+	}
+	return j, nil
+}
+
+// execution is the attempt of a job that is running, or nil.
+func (t *txn) execution(id uint64) *execution {
+	if !t.own {
+		return t.q.liveJob(id)
+	}
+	c := t.q.commit
+	if e := c.claimed[id]; e != nil && !slices.Contains(c.settled, e) {
+		return e
+	}
+	return nil
+}
+
+// deadJobs is the number of dead jobs as of now in the transaction.
+func (t *txn) deadJobs() int {
+	n := t.q.sum(Dead)
+	for _, row := range t.rows {
+		n += int(row.n[Dead] - row.before[Dead])
+	}
+	return n
+}
+
+// dueAt keeps the earliest due time of the transaction.
+func (t *txn) dueAt(at int64) {
+	if t.nextDue == 0 || at < t.nextDue {
+		t.nextDue = at
+	}
+}
