@@ -1,0 +1,419 @@
+package stint
+
+import (
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// committer is the one writer of a queue. All changes of state go through it.
+//
+//  1. Changes gather in the inbox. The first one wakes the committer.
+//  2. It takes everything that waits as one group, applies it in one bbolt
+//     transaction, moves what has become due, prunes, and claims jobs for the
+//     free workers.
+//  3. The commit syncs. Meanwhile the next group gathers.
+//  4. Afterwards memory learns what happened, the callers get their answers,
+//     the claimed jobs go to the workers.
+//
+// Invariants: nobody is answered before the sync, no handler starts before
+// its claim is synced, and memory changes only after the commit (or is put
+// back if it fails).
+//
+// There is no delay that collects larger groups: an idle queue commits at
+// once, and a busy one gathers while it syncs. bbolt's own Batch does delay,
+// by up to 10 ms.
+//
+// A change that fails by itself is taken out, told, and the group is applied
+// again without it. If the commit fails, everybody is told but the
+// completions: their work is done, so they are kept and tried again until
+// they are stored. After a failed sync nothing is tried again: see
+// ErrSyncFailed.
+type committer struct {
+	q *Queue
+
+	mu     sync.Mutex
+	inbox  []change // guarded by mu
+	notes  []func() // guarded by mu: what the loop has to do or learn between two groups
+	closed bool     // guarded by mu: the inbox takes no more
+
+	signal chan struct{}         // something waits
+	done   chan struct{}         // the loop has ended
+	group  atomic.Pointer[txn]   // the transaction under way
+	broken atomic.Pointer[error] // why the store takes no more writes
+
+	// The rest is owned by the loop.
+	batch     []change
+	lastGroup int      // changes in the last group
+	results   []error  // of the group under way, in step with it
+	kept      []change // completions that could not be committed yet
+	retryIn   time.Duration
+	underway  []change // the group in the transaction
+	inUser    change   // the change whose function is being called
+	stopping  bool
+
+	timer     *time.Timer
+	timerAt   int64
+	nextDue   int64 // earliest entry of the due bucket, 0 for none
+	nextPrune int64 // when the oldest kept job is to go, 0 for never
+
+	runner         *runner
+	queues         []*queueState // others read it under Queue.mu
+	running        []*execution
+	claimed        map[uint64]*execution
+	runningChanged bool             // since the value in the file was written
+	suspects       map[uint64]*lane // jobs to be run alone
+	alone          *execution
+	ahead          int     // jobs to claim beyond the workers
+	virtual        float64 // virtual time of the fair queueing
+
+	// Of the group under way.
+	settled  []*execution // ended
+	taken    []*execution // claimed
+	returned []*execution // claimed ahead and given back
+}
+
+// change is one request to the committer.
+type change interface {
+	// begin says whether the caller still waits.
+	begin() bool
+
+	// apply writes the change. It may be called again in another transaction.
+	// An error means that nothing was written, unless it is an undo.
+	apply(t *txn) error
+
+	// end tells the outcome, once.
+	end(err error)
+}
+
+// undo is an error after which the transaction has to be given up.
+type undo struct{ error }
+
+func (u undo) Unwrap() error { return u.error }
+
+var (
+	errNothingToDo = errors.New("stint: nothing to do")   // rolls back a transaction that would change nothing
+	errLeft        = errors.New("stint: the caller left") // the result of a change whose begin was false
+	errGoexit      = errors.New("stint: the function called runtime.Goexit inside the transaction; it was rolled back")
+)
+
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 5 * time.Second
+)
+
+func newCommitter(q *Queue) *committer {
+	timer := time.NewTimer(forever)
+	timer.Stop()
+	return &committer{
+		q:        q,
+		signal:   make(chan struct{}, 1),
+		done:     make(chan struct{}),
+		timer:    timer,
+		claimed:  map[uint64]*execution{},
+		suspects: map[uint64]*lane{},
+	}
+}
+
+// add hands a change over. It reports false when the queue is closed.
+func (c *committer) add(ch change) bool {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return false
+	}
+	c.inbox = append(c.inbox, ch)
+	first := len(c.inbox) == 1
+	c.mu.Unlock()
+	if first {
+		c.wake()
+	}
+	return true
+}
+
+// post lets the loop call fn between two groups.
+func (c *committer) post(fn func()) {
+	c.mu.Lock()
+	c.notes = append(c.notes, fn)
+	c.mu.Unlock()
+	c.wake()
+}
+
+// wake lets the loop look for work.
+func (c *committer) wake() {
+	select {
+	case c.signal <- struct{}{}:
+	default:
+	}
+}
+
+// close refuses new changes, lets the loop finish what it has, and waits for
+// its end.
+func (c *committer) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.post(func() { c.stopping = true })
+	<-c.done
+}
+
+// isClosed says whether the inbox takes no more.
+func (c *committer) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// failure is the error that stopped the store for good, or nil.
+func (c *committer) failure() error {
+	if err := c.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// loop runs until close. A user's function that calls runtime.Goexit inside
+// the transaction ends the goroutine; another one takes over.
+func (c *committer) loop() {
+	finished := false
+	defer func() {
+		if !finished {
+			c.survive()
+			c.q.background.Go(c.loop)
+		}
+	}()
+	for {
+		if c.round() {
+			continue
+		}
+		if c.stopping {
+			break
+		}
+		select {
+		case <-c.signal:
+		case <-c.timer.C:
+			c.timerAt = 0
+		}
+	}
+	finished = true
+	c.timer.Stop()
+	close(c.done)
+}
+
+// survive takes the change that ended the loop's goroutine out of its group
+// and keeps the others for the next round.
+func (c *committer) survive() {
+	group, culprit := c.underway, c.inUser
+	c.underway, c.inUser = nil, nil
+	c.rollback()
+	for _, ch := range group {
+		if ch != culprit {
+			c.kept = append(c.kept, ch)
+		}
+	}
+	if culprit != nil {
+		culprit.end(errGoexit)
+	}
+	c.wake()
+}
+
+// round does one group and reports whether there may be more to do at once.
+func (c *committer) round() bool {
+	if c.lastGroup > 1 {
+		// The callers just answered are about to send their next changes. To
+		// let them run first makes groups a quarter larger, with 64 producers
+		// on 2 cores, and costs nothing when there are none.
+		runtime.Gosched()
+	}
+	c.mu.Lock()
+	notes := c.notes
+	c.notes = nil
+	left := c.takeGroup()
+	c.lastGroup = len(c.batch)
+	c.mu.Unlock()
+
+	for _, note := range notes {
+		note()
+	}
+	progress := false
+	switch {
+	case c.failure() != nil:
+		c.results = make([]error, len(c.batch))
+		c.answer(c.batch, c.failure())
+	case len(c.batch) > 0 || c.hasWork():
+		progress = c.commit(c.batch)
+	}
+	clear(c.batch)
+	c.setTimer()
+	return progress || left
+}
+
+// maxGroup bounds what one transaction takes: the number of changes, each
+// 16 KiB of its jobs counting as one more. Dirty pages stay in memory until
+// the commit.
+const maxGroup = 4096
+
+// takeGroup moves the completions that were kept and the front of the inbox
+// into the batch, and reports whether some are left.
+func (c *committer) takeGroup() bool {
+	c.batch = append(c.batch[:0], c.kept...)
+	c.kept = nil
+	n := 0
+	for weight := 0; n < len(c.inbox) && weight < maxGroup; n++ {
+		weight++
+		if ins, ok := c.inbox[n].(*insertion); ok {
+			weight += ins.size >> 14
+		}
+	}
+	c.batch = append(c.batch, c.inbox[:n]...)
+	left := copy(c.inbox, c.inbox[n:])
+	clear(c.inbox[left:])
+	c.inbox = c.inbox[:left]
+	return left > 0
+}
+
+// hasWork says whether a transaction is worth while without any change.
+func (c *committer) hasWork() bool {
+	if c.runner == nil {
+		return c.runningChanged
+	}
+	now := micros(time.Now())
+	return c.nextDue != 0 && c.nextDue <= now || c.nextPrune != 0 && c.nextPrune <= now || c.claimable()
+}
+
+// setTimer lets the loop wake up for what is due next. Without Run nothing
+// is: it is Run that makes jobs due.
+func (c *committer) setTimer() {
+	at := int64(0)
+	if c.runner != nil {
+		at = c.nextDue
+		if c.nextPrune != 0 && (at == 0 || c.nextPrune < at) {
+			at = c.nextPrune
+		}
+	}
+	switch {
+	case c.failure() != nil:
+		at = 0
+	case c.retryIn > 0:
+		at = micros(time.Now().Add(c.retryIn))
+	}
+	if at == c.timerAt {
+		return
+	}
+	c.timerAt = at
+	if at == 0 {
+		c.timer.Stop()
+		return
+	}
+	c.timer.Reset(time.Until(fromMicros(at)))
+}
+
+// commit applies a group and commits it, and again without what spoils it.
+// It reports false when nothing came of it.
+func (c *committer) commit(group []change) bool {
+	for {
+		c.underway = group
+		t, culprit, err := c.try(group)
+		c.underway = nil
+		switch {
+		case err == nil:
+			c.publish(t)
+			c.answer(group, nil)
+			c.retryIn = 0
+			return true
+		case errors.Is(err, errNothingToDo):
+			c.updateLive()
+			c.answer(group, nil)
+			return false
+		}
+		c.rollback()
+		if culprit >= 0 {
+			group[culprit].end(unwrapUndo(err))
+			group = slices.Delete(group, culprit, culprit+1)
+			if len(group) == 0 && !c.hasWork() {
+				return true
+			}
+			continue
+		}
+		err = storeError(err)
+		if fatal(err) {
+			c.fail(err)
+			c.answer(group, err)
+			return false
+		}
+		completions, others := c.divide(group)
+		c.answer(others, err)
+		if len(others) == 0 {
+			c.keep(completions, err)
+			return false
+		}
+		group = completions // a full disk refuses what is new, not what is done
+	}
+}
+
+// answer tells everybody of a group how it ended: with the result of its own
+// change, or else with err.
+func (c *committer) answer(group []change, err error) {
+	for i, ch := range group {
+		switch own := c.results[i]; {
+		case errors.Is(own, errLeft):
+		case own != nil:
+			ch.end(own)
+		default:
+			ch.end(err)
+		}
+	}
+}
+
+// divide parts the completions of a group from the other changes, and leaves
+// the results of the others for answer.
+func (c *committer) divide(group []change) (completions, others []change) {
+	var results []error
+	for i, ch := range group {
+		if _, ok := ch.(*execution); ok {
+			completions = append(completions, ch)
+			continue
+		}
+		others = append(others, ch)
+		results = append(results, c.results[i])
+	}
+	c.results = results
+	return completions, others
+}
+
+// keep saves completions that could not be committed for the next attempt.
+func (c *committer) keep(completions []change, err error) {
+	c.kept = completions
+	if c.stopping {
+		c.fail(err)
+		c.kept = nil
+		c.results = make([]error, len(completions))
+		c.answer(completions, err)
+		return
+	}
+	if c.retryIn == 0 {
+		c.q.log.Warn("stint: finished jobs cannot be recorded, trying again", "jobs", len(completions), "error", err)
+	}
+	c.retryIn = min(max(2*c.retryIn, firstRetry), lastRetry)
+}
+
+// fail stops the store for good.
+func (c *committer) fail(err error) {
+	if !c.broken.CompareAndSwap(nil, &err) {
+		return
+	}
+	c.q.log.Error("stint: the queue takes no more writes", "error", err)
+	if c.runner != nil {
+		c.runner.abort()
+	}
+}
+
+func unwrapUndo(err error) error {
+	if u := (undo{}); errors.As(err, &u) {
+		return u.error
+	}
+	return err
+}

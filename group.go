@@ -1,0 +1,208 @@
+package stint
+
+import (
+	"errors"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// A group: one transaction of the committer, from the first change to what
+// memory learns of it.
+//
+//  1. applyGroup applies the changes of the callers and workers.
+//  2. applyOwn does the committer's share: slots become free, due jobs become
+//     ready, old ones go, and at last, with all that done, jobs are claimed.
+//  3. After the commit publish tells memory, workers and listeners; if it
+//     fails, rollback puts the loop's memory back.
+
+// try is one transaction. culprit is the index of the change that spoilt it,
+// or -1.
+func (c *committer) try(group []change) (t *txn, culprit int, err error) {
+	c.settled, c.taken, c.returned = c.settled[:0], c.taken[:0], c.returned[:0]
+	c.results = append(c.results[:0], make([]error, len(group))...)
+	culprit = -1
+	committed := false
+	err = c.q.store.update(func(tx *bolt.Tx) error {
+		tx.OnCommit(func() { committed = true })
+		var err error
+		if t, err = c.q.newTxn(tx); err != nil {
+			return err
+		}
+		t.own = true
+		c.group.Store(t)
+		defer c.group.Store(nil)
+		if culprit, err = c.applyGroup(t, group); err != nil {
+			return err
+		}
+		return c.applyOwn(t)
+	})
+	if committed {
+		err = nil // a panic in a user's OnCommit does not undo the commit
+	}
+	return t, culprit, err
+}
+
+// applyGroup applies the changes of a group. One that refuses without having
+// written is told so after the commit, since what it refuses for may be in
+// the same group.
+func (c *committer) applyGroup(t *txn, group []change) (culprit int, err error) {
+	for i, ch := range group {
+		if !ch.begin() {
+			c.results[i] = errLeft
+			continue
+		}
+		c.inUser = ch
+		err := ch.apply(t)
+		c.inUser = nil
+		if u := (undo{}); errors.As(err, &u) {
+			return i, err
+		}
+		c.results[i] = err
+		if e, ok := ch.(*execution); ok && err == nil && !e.inline {
+			c.settled = append(c.settled, e)
+		}
+	}
+	return -1, nil
+}
+
+// applyOwn is the committer's share of a transaction.
+func (c *committer) applyOwn(t *txn) error {
+	for _, e := range c.settled {
+		c.dismiss(e)
+		delete(c.suspects, e.id)
+		if e.outcome.to == Ready {
+			e.lane.add(e.id)
+		}
+	}
+	c.ahead = min(2*len(c.settled), maxAhead)
+	if c.runner != nil {
+		if err := c.promote(t); err != nil {
+			return err
+		}
+		if err := c.prune(t); err != nil {
+			return err
+		}
+	}
+	if err := t.flushReady(); err != nil {
+		return err // claim reads the index
+	}
+	if err := c.claim(t); err != nil {
+		return err
+	}
+	if c.runningChanged {
+		if err := t.put(bucketMeta, keyRunning, c.encodeRunning()); err != nil {
+			return err
+		}
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if !t.wrote {
+		return errNothingToDo
+	}
+	return nil
+}
+
+// rollback puts the loop's memory back to what the file says.
+func (c *committer) rollback() {
+	for _, e := range c.taken {
+		c.dismiss(e)
+	}
+	for _, e := range c.settled {
+		if c.claimed[e.id] == nil {
+			c.admit(e)
+		}
+	}
+	for _, e := range c.returned {
+		c.admit(e)
+	}
+	if len(c.returned) > 0 {
+		c.runner.hand(c.returned)
+	}
+	c.settled, c.taken, c.returned = c.settled[:0], c.taken[:0], c.returned[:0]
+	c.nextDue, c.nextPrune = 1, 1 // look again
+
+	c.q.mu.Lock()
+	defer c.q.mu.Unlock()
+	for key, ln := range c.q.lanes {
+		if ln.txid != 0 {
+			ln.forget()
+			continue
+		}
+		delete(c.q.lanes, key) // it was made in the transaction
+		delete(c.q.laneKeys, ln.id)
+		level := &ln.queue.lanes[key.priority-1]
+		*level = slices.DeleteFunc(*level, func(l *lane) bool { return l == ln })
+	}
+}
+
+// publish lets memory, the workers and the listeners know what was committed.
+func (c *committer) publish(t *txn) {
+	c.runningChanged = false
+	c.updateLive()
+	c.learn(t)
+	if len(c.taken) > 0 {
+		c.runner.hand(c.taken)
+	}
+	for _, order := range t.cancelled {
+		order.e.stop(order.cause)
+	}
+	if len(t.paused) > 0 && c.runner != nil {
+		c.giveBack(c.runner.withdraw(0))
+	}
+}
+
+// updateLive publishes which jobs are running.
+func (c *committer) updateLive() {
+	q := c.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range c.settled {
+		delete(q.live, e.id)
+	}
+	for _, e := range c.returned {
+		delete(q.live, e.id)
+	}
+	for _, e := range c.taken {
+		q.live[e.id] = e
+	}
+}
+
+// learn takes over what a committed transaction has changed, be it the
+// committer's own or one of EnqueueTx.
+func (c *committer) learn(t *txn) {
+	q := c.q
+	for _, row := range t.rows {
+		ln := c.laneOf(row)
+		q.mu.Lock()
+		if ln.txid < t.id {
+			ln.n, ln.txid = row.n, t.id
+		}
+		q.mu.Unlock()
+	}
+	for _, p := range t.paused {
+		qs := c.queueOf(p.queue)
+		q.mu.Lock()
+		qs.pause = p.pause
+		q.mu.Unlock()
+	}
+	q.unfinished.Add(int64(t.unfinished))
+	if t.nextDue != 0 && (c.nextDue == 0 || t.nextDue < c.nextDue) {
+		c.nextDue = t.nextDue
+	}
+	if t.nextPrune != 0 && (c.nextPrune == 0 || t.nextPrune < c.nextPrune) {
+		c.nextPrune = t.nextPrune
+	}
+	q.stats.learn(t)
+	q.events.publish(t.events)
+	q.report(t.reports)
+}
+
+// learnForeign is learn for a transaction of the caller's.
+func (c *committer) learnForeign(t *txn) {
+	c.learn(t)
+	for _, r := range t.readied {
+		c.laneOf(r.row).add(r.id)
+	}
+}
