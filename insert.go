@@ -1,0 +1,245 @@
+package stint
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// The insert gate: how a job gets into the file.
+//
+//  1. prepare turns args and options into an encoded record, in the caller's
+//     goroutine, so that the committer only has to put it.
+//  2. insertion carries one or many of them to the committer.
+//  3. insert gives the job its id, takes its unique place, and writes record,
+//     index and expiry in the transaction.
+
+// pending is a job on its way into the file.
+type pending struct {
+	job  NewJob
+	rec  record
+	at   int64 // when a delayed job is due
+	buf  []byte
+	body uint32 // checksum of buf without the id
+	id   uint64 // given by insert
+}
+
+// prepare fills in defaults, checks, and encodes.
+func (q *Queue) prepare(p *pending) error {
+	job := &p.job
+	if isNil(job.Args) {
+		return errNilArgs // middleware has taken them away
+	}
+	kind := job.Args.Kind()
+	if err := checkName("kind", kind); err != nil {
+		return fmt.Errorf("%w: %T: %w", ErrBadArgs, job.Args, err)
+	}
+	if err := job.check(); err != nil {
+		return err
+	}
+	args, err := encodeArgs(job.Args)
+	if err != nil {
+		return err
+	}
+	if len(args) > q.cfg.MaxArgsSize {
+		return fmt.Errorf("%w: those of this %s are %d bytes of JSON, the limit is %d; store the data elsewhere and enqueue where it is, or raise Config.MaxArgsSize", ErrArgsTooLarge, kind, len(args), q.cfg.MaxArgsSize)
+	}
+
+	now := time.Now()
+	p.rec = record{
+		state:       Ready,
+		priority:    uint8(job.Priority),
+		created:     micros(now),
+		queue:       job.Queue,
+		kind:        kind,
+		args:        args,
+		tags:        job.Tags,
+		maxAttempts: uint32(job.MaxAttempts),
+	}
+	if p.at = 0; job.RunAt.After(now) {
+		p.at = micros(job.RunAt)
+		p.rec.state, p.rec.runAt = Scheduled, p.at
+	}
+	if job.expiresIn > 0 {
+		p.rec.expires = micros(now.Add(job.expiresIn))
+	}
+	if u := job.unique; u != nil {
+		p.rec.place = u.place(kind, args)
+		switch {
+		case u.waiting:
+			p.rec.placeMode = whileWaiting
+		case u.period > 0:
+			p.rec.placeMode, p.rec.placeUntil = forPeriod, micros(now.Add(u.period))
+		}
+	}
+	p.buf = p.rec.appendTo(p.buf[:0])
+	p.body = bodySum(p.buf)
+	return nil
+}
+
+// withPolicy gives a new job the queue and priority of its kind.
+func (q *Queue) withPolicy(p *pending, args Args, opts []Option) error {
+	if isNil(args) {
+		return errNilArgs
+	}
+	p.job = NewJob{Args: args, Queue: defaultQueue, Priority: defaultPriority}
+	if h := q.handlerOf(args.Kind()); h != nil {
+		p.job.Queue, p.job.Priority = h.policy.Queue, h.policy.Priority
+	}
+	for _, opt := range opts {
+		opt(&p.job)
+	}
+	return nil
+}
+
+// insert writes one job. Before it has written anything it may refuse with
+// ErrQueueFull or ErrDuplicate; p.id then is the job that holds the place.
+func (t *txn) insert(p *pending) error {
+	if t.q.unfinished.Load()+int64(t.unfinished) >= int64(t.q.cfg.MaxJobs) {
+		return fmt.Errorf("%w: %d unfinished jobs are stored; let workers catch up or raise Config.MaxJobs", ErrQueueFull, t.q.cfg.MaxJobs)
+	}
+	if p.rec.place != nil {
+		if holder := t.holder(p.rec.place); holder != 0 {
+			p.id = holder
+			return fmt.Errorf("%w: job %d", ErrDuplicate, holder)
+		}
+	}
+	row, err := t.row(p.rec.key())
+	if err != nil {
+		return err
+	}
+	p.id = t.newID()
+	if p.rec.place != nil {
+		if err := t.takePlace(p.id, &p.rec); err != nil {
+			return err
+		}
+	}
+	if p.rec.expires != 0 {
+		t.dueAt(p.rec.expires)
+		if err := t.put(bucketDue, appendDue(t.key[:0], p.rec.expires, p.id, dueExpiry), nil); err != nil {
+			return err
+		}
+	}
+	sealRecord(p.buf, p.body, p.id)
+	if err := t.put(bucketJobs, appendID(t.key[:0], p.id), p.buf); err != nil {
+		return err
+	}
+	j := stored{id: p.id, row: row}
+	return t.move(&j, p.rec.state, p.at)
+}
+
+// insertion is the change that stores jobs: all of them or none.
+type insertion struct {
+	ticket
+	jobs     []pending
+	skipDups bool // EnqueueSeq passes over duplicates
+	stored   int
+	size     int // bytes of all records
+}
+
+func (ins *insertion) apply(t *txn) error {
+	ins.stored = 0
+	for i := range ins.jobs {
+		err := t.insert(&ins.jobs[i])
+		switch {
+		case err == nil:
+			ins.stored++
+		case ins.skipDups && errors.Is(err, ErrDuplicate):
+		case len(ins.jobs) == 1:
+			return err
+		default:
+			return undo{fmt.Errorf("%w (args %d of %d; nothing was stored)", err, i, len(ins.jobs))}
+		}
+	}
+	return nil
+}
+
+// newInsertion takes one from the pool, with room for n jobs.
+func (q *Queue) newInsertion(n int) *insertion {
+	ins, _ := q.insertions.Get().(*insertion)
+	if ins == nil {
+		ins = &insertion{}
+	}
+	ins.reset()
+	ins.skipDups, ins.size = false, 0
+	if cap(ins.jobs) < n {
+		ins.jobs = make([]pending, n)
+	}
+	ins.jobs = ins.jobs[:n]
+	return ins
+}
+
+// recycle gives it back. Not for one that was dropped or used in a foreign
+// transaction: bbolt holds its buffers until that transaction ends.
+func (q *Queue) recycle(ins *insertion) {
+	const maxKept = 16 << 10
+	for i := range ins.jobs {
+		p := &ins.jobs[i]
+		p.job, p.rec = NewJob{}, record{}
+		if cap(p.buf) > maxKept {
+			p.buf = nil
+		}
+	}
+	q.insertions.Put(ins)
+}
+
+var errNilArgs = fmt.Errorf("%w: they are nil", ErrBadArgs)
+
+// isNil also finds a nil pointer, on which Kind could panic.
+func isNil(args Args) bool {
+	v := reflect.ValueOf(args)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+// encodeArgs writes args as JSON; the error names type and field.
+func encodeArgs(args Args) ([]byte, error) {
+	b, err := json.Marshal(args)
+	if err == nil {
+		return b, nil
+	}
+	path := fmt.Sprintf("%T", args) + badField(reflect.ValueOf(args), 0)
+	return nil, fmt.Errorf("%w: %s cannot be written as JSON: %w", ErrBadArgs, path, err)
+}
+
+// badField looks for the innermost field or element that json refuses.
+func badField(v reflect.Value, depth int) string {
+	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
+		v = v.Elem()
+	}
+	refuses := func(e reflect.Value) bool {
+		if !e.CanInterface() {
+			return false
+		}
+		_, err := json.Marshal(e.Interface())
+		return err != nil
+	}
+	if depth > 20 || !v.IsValid() {
+		return ""
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if name != "-" && refuses(v.Field(i)) {
+				return "." + field.Name + badField(v.Field(i), depth+1)
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if refuses(v.Index(i)) {
+				return fmt.Sprintf("[%d]", i) + badField(v.Index(i), depth+1)
+			}
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			if refuses(v.MapIndex(key)) {
+				return fmt.Sprintf("[%v]", key) + badField(v.MapIndex(key), depth+1)
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,378 @@
+package stint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Queue is a job queue in one bbolt file. All its methods may be called from
+// any goroutine. The calls that change something return when the change is on
+// disk.
+type Queue struct {
+	cfg    *Config
+	log    *slog.Logger
+	store  store
+	commit *committer
+
+	insertions sync.Pool      // of *insertion
+	unfinished atomic.Int64   // jobs that are not completed and not dead
+	background sync.WaitGroup // the committer and the reporter
+	events     events
+	stats      stats
+	reports    reports
+	closeOnce  sync.Once
+	closeErr   error
+
+	mu       sync.RWMutex
+	handlers map[string]*handler
+	lanes    map[laneKey]*lane
+	laneKeys map[uint32]laneKey
+	live     map[uint64]*execution // jobs at work, as of the last commit
+	runner   *runner
+	closing  bool
+}
+
+// Open opens the queue in the file at path and makes the file, readable by
+// its owner only, if there is none. nil is a good Config. Jobs that were
+// running when the last process died are ready again at once.
+//
+// A file can be open in one process only: Open waits Config.LockTimeout for
+// it and then answers ErrLocked. Other errors are ErrNotStint,
+// ErrNewerFormat, ErrCorrupt and those of the operating system; none of them
+// changes the file. The file must be on a local disk.
+func Open(path string, cfg *Config) (*Queue, error) {
+	checked, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	db, _, err := openFile(path, checked, func(db *bolt.DB) error { return db.Update(createBuckets) })
+	if err != nil {
+		return nil, err
+	}
+	q, err := newQueue(store{db: db, owned: true}, checked)
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return q, nil
+}
+
+// New keeps the queue in a bucket "stint" of the application's own database,
+// so that jobs and data share transactions; see EnqueueTx, Work.Commit and
+// Work.CompleteTx. Close then leaves the database open. Open it with a
+// Timeout and with FreelistType: FreelistMapType, and never with NoSync. Only
+// one Queue may use a database at a time.
+func New(db *bolt.DB, cfg *Config) (*Queue, error) {
+	checked, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return newQueue(store{db: db}, checked)
+}
+
+func newQueue(s store, cfg *Config) (*Queue, error) {
+	q := &Queue{
+		cfg:      cfg,
+		log:      cfg.Logger,
+		store:    s,
+		handlers: map[string]*handler{},
+		lanes:    map[laneKey]*lane{},
+		laneKeys: map[uint32]laneKey{},
+		live:     map[uint64]*execution{},
+	}
+	q.commit = newCommitter(q)
+	if err := q.store.adopt(!s.owned); err != nil {
+		return nil, err
+	}
+	if err := q.loadLanes(); err != nil {
+		return nil, err
+	}
+	if err := q.recoverOrphans(); err != nil {
+		return nil, err
+	}
+	q.background.Go(q.commit.loop)
+	return q, nil
+}
+
+// loadLanes reads the counts, and who paused which queue. It never reads
+// jobs.
+func (q *Queue) loadLanes() error {
+	t := &txn{}
+	err := q.store.view(func(tx *bolt.Tx) error {
+		root := tx.Bucket(rootBucket)
+		t.id = tx.ID()
+		err := root.Bucket(bucketNames[bucketLanes]).ForEach(func(k, v []byte) error {
+			key, ok := parseLaneKey(k)
+			row := &laneRow{key: key}
+			row.decode(v)
+			if !ok || row.id == 0 || key.priority < 1 || key.priority > priorities {
+				return fmt.Errorf("%w: an entry of its bucket %q makes no sense; restore a backup", ErrCorrupt, bucketNames[bucketLanes])
+			}
+			t.rows = append(t.rows, row)
+			t.unfinished += int(row.n[Ready] + row.n[Scheduled] + row.n[Retrying])
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return root.Bucket(bucketNames[bucketQueues]).ForEach(func(k, v []byte) error {
+			t.paused = append(t.paused, queuePause{string(k), decodePause(v)})
+			return nil
+		})
+	})
+	if err == nil {
+		q.commit.learn(t)
+	}
+	return err
+}
+
+// Close lets Run end as if its context had, waits for it, records what is
+// finished, and closes the file. It returns an error that names the jobs
+// whose completion could not be recorded: they will run again. A second Close
+// does nothing and returns the same. A handler should not call it: Close
+// waits for the handler, until Config.ShutdownTimeout ends that.
+func (q *Queue) Close() error {
+	q.closeOnce.Do(func() {
+		q.mu.Lock()
+		q.closing = true
+		r := q.runner
+		q.mu.Unlock()
+		if r != nil {
+			close(r.stop)
+			<-r.gone
+		}
+		q.commit.close()
+		q.background.Wait()
+		q.events.close()
+		failure := q.commit.failure()
+		q.closeErr = errors.Join(q.lostJobs(), q.store.close(failure == nil), failure)
+	})
+	return q.closeErr
+}
+
+// DB is the database of the queue, for the application's own buckets. Closing
+// it is Close's business.
+func (q *Queue) DB() *bolt.DB { return q.store.db }
+
+// Enqueue stores a job and returns its id. When it returns nil the job is on
+// disk. When ctx ends before the job is being written, nothing is stored.
+//
+// It refuses with ErrDuplicate (then the id is that of the job in the place),
+// ErrBadArgs, ErrArgsTooLarge, ErrBadOption, ErrQueueFull, ErrFileFull and
+// ErrClosed. After ErrSyncFailed the job may be stored or not. Any other
+// error says that the file could not be written, and nothing was stored.
+//
+// Inside a transaction of the same database it would wait for the lock that
+// its caller holds, until ctx ends: call EnqueueTx there.
+func (q *Queue) Enqueue(ctx context.Context, args Args, opts ...Option) (ID, error) {
+	ins := q.newInsertion(1)
+	if err := q.withPolicy(&ins.jobs[0], args, opts); err != nil {
+		return 0, err
+	}
+	err := q.insertAll(ctx, ins)
+	id := ID(ins.jobs[0].id)
+	if err != nil && !errors.Is(err, ErrDuplicate) {
+		return 0, err
+	}
+	q.recycle(ins)
+	return id, err
+}
+
+// EnqueueAll stores all jobs in one commit, or none. The ids are in the order
+// of args. The options hold for each of them. An error says which args it is
+// about.
+func (q *Queue) EnqueueAll(ctx context.Context, args []Args, opts ...Option) ([]ID, error) {
+	if len(args) == 0 {
+		return nil, nil
+	}
+	ins := q.newInsertion(len(args))
+	for i, a := range args {
+		if err := q.withPolicy(&ins.jobs[i], a, opts); err != nil {
+			return nil, fmt.Errorf("%w (args %d of %d; nothing was stored)", err, i, len(args))
+		}
+	}
+	if err := q.insertAll(ctx, ins); err != nil {
+		return nil, err
+	}
+	ids := make([]ID, len(args))
+	for i := range ids {
+		ids[i] = ID(ins.jobs[i].id)
+	}
+	q.recycle(ins)
+	return ids, nil
+}
+
+// seqGroup is how many jobs of EnqueueSeq share a commit.
+const seqGroup = 1000
+
+// EnqueueSeq stores the jobs of a sequence of any length, 1000 to a commit
+// and in constant memory, and returns how many. Jobs that a Unique option
+// finds to be there already are passed over. On an error, the groups before
+// it are stored and counted.
+func (q *Queue) EnqueueSeq(ctx context.Context, args iter.Seq[Args], opts ...Option) (int, error) {
+	stored := 0
+	ins := q.newInsertion(seqGroup)
+	n := 0
+	send := func() error {
+		ins.jobs, ins.skipDups = ins.jobs[:n], true
+		n = 0
+		if err := q.insertAll(ctx, ins); err != nil {
+			return fmt.Errorf("%w (%d jobs were stored before)", err, stored)
+		}
+		stored += ins.stored
+		q.recycle(ins)
+		ins = q.newInsertion(seqGroup)
+		return nil
+	}
+	for a := range args {
+		if err := q.withPolicy(&ins.jobs[n], a, opts); err != nil {
+			return stored, fmt.Errorf("%w (%d jobs were stored before)", err, stored)
+		}
+		if n++; n == seqGroup {
+			if err := send(); err != nil {
+				return stored, err
+			}
+		}
+	}
+	if n == 0 {
+		return stored, nil
+	}
+	return stored, send()
+}
+
+// EnqueueTx stores a job in the caller's own transaction, which must be a
+// writable one of the queue's database: the job exists if and when that
+// commits, and workers wake up by themselves then. Errors are those of
+// Enqueue; the caller decides whether one of them undoes the transaction.
+func (q *Queue) EnqueueTx(tx *bolt.Tx, args Args, opts ...Option) (ID, error) {
+	jobs := make([]pending, 1)
+	p := &jobs[0]
+	if err := q.withPolicy(p, args, opts); err != nil {
+		return 0, err
+	}
+	err := enqueueVia(q.cfg.EnqueueMiddleware, context.Background(), []*NewJob{&p.job}, func(context.Context) error {
+		if err := q.prepare(p); err != nil {
+			return err
+		}
+		return q.inTx(tx, func(t *txn) error { return t.insert(p) }, nil)
+	})
+	if err != nil && !errors.Is(err, ErrDuplicate) {
+		return 0, err
+	}
+	return ID(p.id), err
+}
+
+// insertAll takes jobs through middleware and preparation to the committer.
+func (q *Queue) insertAll(ctx context.Context, ins *insertion) error {
+	store := func(ctx context.Context) error {
+		for i := range ins.jobs {
+			if err := q.prepare(&ins.jobs[i]); err != nil {
+				if len(ins.jobs) > 1 {
+					err = fmt.Errorf("%w (args %d of %d; nothing of this group was stored)", err, i, len(ins.jobs))
+				}
+				return err
+			}
+			ins.size += len(ins.jobs[i].buf)
+		}
+		return q.submit(ctx, ins, &ins.ticket)
+	}
+	if len(q.cfg.EnqueueMiddleware) == 0 {
+		return store(ctx)
+	}
+	jobs := make([]*NewJob, len(ins.jobs))
+	for i := range jobs {
+		jobs[i] = &ins.jobs[i].job
+	}
+	return enqueueVia(q.cfg.EnqueueMiddleware, ctx, jobs, store)
+}
+
+// inTx runs fn in a transaction that is not, or not only, the committer's:
+// the caller's own, or the one a function of Commit is running in. after runs
+// once the transaction is committed.
+func (q *Queue) inTx(tx *bolt.Tx, fn func(*txn) error, after func()) error {
+	if err := q.commit.failure(); err != nil {
+		return err
+	}
+	if q.commit.isClosed() {
+		return fmt.Errorf("%w: nothing was changed", ErrClosed)
+	}
+	if tx == nil || tx.DB() != q.store.db || !tx.Writable() {
+		return fmt.Errorf("%w: the transaction must be a writable one of the queue's own database, see Queue.DB", ErrNotStint)
+	}
+	t := q.commit.group.Load()
+	foreign := t == nil || t.tx != tx
+	if foreign {
+		var err error
+		if t, err = q.newTxn(tx); err != nil {
+			return err
+		}
+	}
+	if err := fn(t); err != nil {
+		return err
+	}
+	if foreign {
+		if err := t.flush(); err != nil {
+			return err
+		}
+		tx.OnCommit(func() { q.commit.post(func() { q.commit.learnForeign(t) }) })
+	}
+	if after != nil {
+		tx.OnCommit(after)
+	}
+	return nil
+}
+
+// Perform runs the handler for args here and now, with its timeout and
+// middleware, and stores nothing: for tests, and for work that may be lost.
+// The handler sees a job with the id 0. It returns what the handler returns;
+// a panic is an error.
+func (q *Queue) Perform(ctx context.Context, args Args) error {
+	if isNil(args) {
+		return errNilArgs
+	}
+	h := q.handlerOf(args.Kind())
+	if h == nil {
+		return fmt.Errorf("%w: %q; register one with Handle", ErrUnknownKind, args.Kind())
+	}
+	b, err := encodeArgs(args)
+	if err != nil {
+		return err
+	}
+	e := &execution{q: q, handler: h, inline: true, place: -1}
+	e.rec = record{kind: h.kind, queue: h.policy.Queue, priority: uint8(h.policy.Priority), created: micros(time.Now()), args: json.RawMessage(b)}
+	e.started.Store(time.Now().UnixNano())
+	var deadline time.Time
+	if h.policy.Timeout != forever {
+		deadline = time.Now().Add(h.policy.Timeout)
+		timer := time.AfterFunc(h.policy.Timeout, func() { e.stop(ErrTimeout) })
+		defer timer.Stop()
+	}
+	e.begins(ctx, deadline)
+	defer e.cancel(nil)
+	return e.call(&e.ctx)
+}
+
+// flush returns when everything handed to the committer before is on disk.
+func (q *Queue) flush() error {
+	b := barrier{make(chan error, 1)}
+	if !q.commit.add(b) {
+		return nil
+	}
+	return <-b.reached
+}
+
+// barrier is a change that changes nothing.
+type barrier struct{ reached chan error }
+
+func (b barrier) begin() bool      { return true }
+func (b barrier) apply(*txn) error { return nil }
+func (b barrier) end(err error)    { b.reached <- err }
