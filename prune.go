@@ -1,0 +1,165 @@
+package stint
+
+import (
+	"log/slog"
+	"math"
+	"time"
+)
+
+// The prune gate: what time does to jobs. It runs at the end of each group
+// while Run is working, on a bounded number of jobs at a time, and only looks
+// when something is due.
+//
+//  1. promote makes delayed and retrying jobs ready when their time has come,
+//     lets jobs expire that have not started, and frees unique places whose
+//     period is over.
+//  2. prune removes completed and dead jobs that were kept long enough.
+//  3. bury makes a job dead and keeps the dead set within Config.MaxDead.
+
+// perGroup bounds what one group promotes and prunes.
+const perGroup = 1000
+
+// promote handles the entries of the due bucket up to now.
+func (c *committer) promote(t *txn) error {
+	if t.nextDue != 0 && (c.nextDue == 0 || t.nextDue < c.nextDue) {
+		c.nextDue = t.nextDue
+	}
+	if c.nextDue == 0 || c.nextDue > t.now {
+		return nil
+	}
+	due, next := t.firstKeys(bucketDue, t.now, perGroup)
+	for _, e := range due {
+		if err := t.fireDue(e.key, e.value); err != nil {
+			return err
+		}
+	}
+	c.nextDue, t.nextDue = next, 0
+	return nil
+}
+
+// entry is a copied key and value.
+type entry struct{ key, value []byte }
+
+// firstKeys copies up to limit entries of a bucket led by a time of at most
+// until, and tells the time of the entry that follows, or 0. They are copied
+// since deleting would move the cursor.
+func (t *txn) firstKeys(name bucketName, until int64, limit int) (entries []entry, next int64) {
+	cur := t.cursor(name)
+	for k, v := cur.First(); k != nil; k, v = cur.Next() {
+		at := int64(keyID(k))
+		if at > until || len(entries) == limit {
+			return entries, at
+		}
+		entries = append(entries, entry{append([]byte(nil), k...), append([]byte(nil), v...)})
+	}
+	return entries, 0
+}
+
+func (t *txn) fireDue(key, value []byte) error {
+	at := int64(keyID(key))
+	switch key[len(key)-1] {
+	case dueDelay:
+		row, err := t.rowByID(uint32(keyID(append(make([]byte, 4, 8), value[1:]...))))
+		if err != nil {
+			return err
+		}
+		j := &stored{id: keyID(key[8:]), row: row, state: State(value[0]), at: at}
+		return t.move(j, Ready, 0)
+	case dueExpiry:
+		if err := t.delete(bucketDue, key); err != nil {
+			return err
+		}
+		return t.expire(keyID(key[8:]))
+	default:
+		if err := t.delete(bucketDue, key); err != nil {
+			return err
+		}
+		place := key[8 : 8+placeSize]
+		if mode, _, until, ok := t.place(place); ok && mode == forPeriod && until <= t.now {
+			return t.delete(bucketPlaces, place)
+		}
+		return nil
+	}
+}
+
+// expire ends a job that has not started in time.
+func (t *txn) expire(id uint64) error {
+	j, err := t.find(id)
+	if err != nil {
+		return nil // gone, or unreadable, which its claim will find out
+	}
+	began := j.state == Running || j.rec.failures+j.rec.snoozes+j.rec.crashes > 0
+	if began || !unfinished(j.state) {
+		return nil
+	}
+	j.rec.reason = "expired: it had not started by " + fromMicros(j.rec.expires).UTC().Format(time.RFC3339)
+	return t.bury(j)
+}
+
+// prune removes kept jobs that are old enough.
+func (c *committer) prune(t *txn) error {
+	if t.nextPrune != 0 && (c.nextPrune == 0 || t.nextPrune < c.nextPrune) {
+		c.nextPrune = t.nextPrune
+	}
+	if c.nextPrune == 0 || c.nextPrune > t.now {
+		return nil
+	}
+	c.nextPrune, t.nextPrune = 0, 0
+	for _, kept := range []struct {
+		name  bucketName
+		state State
+		keep  time.Duration
+	}{{bucketDone, Completed, t.q.cfg.KeepCompleted}, {bucketDead, Dead, t.q.cfg.KeepDead}} {
+		old, next := t.firstKeys(kept.name, t.now-kept.keep.Microseconds(), perGroup)
+		if err := t.removeKept(old, kept.state); err != nil {
+			return err
+		}
+		if next != 0 {
+			t.pruneAfter(next, kept.keep)
+		}
+	}
+	c.nextPrune, t.nextPrune = t.nextPrune, 0
+	return nil
+}
+
+func (t *txn) removeKept(old []entry, state State) error {
+	for _, e := range old {
+		row, err := t.rowByID(uint32(keyID(append(make([]byte, 4, 8), e.value...))))
+		if err != nil {
+			return err
+		}
+		j := &stored{id: keyID(e.key[8:]), row: row, state: state, at: int64(keyID(e.key))}
+		if err := t.move(j, gone, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pruneAfter lets prune look when a job that ended at has been kept for keep.
+func (t *txn) pruneAfter(at int64, keep time.Duration) {
+	if keep == forever || at > math.MaxInt64-keep.Microseconds() {
+		return
+	}
+	at += keep.Microseconds()
+	if t.nextPrune == 0 || at < t.nextPrune {
+		t.nextPrune = at
+	}
+}
+
+// bury makes a job dead; the reason is in its record.
+func (t *txn) bury(j *stored) error {
+	if err := t.move(j, Dead, t.now); err != nil {
+		return err
+	}
+	info := j.info()
+	t.reports = append(t.reports, report{level: slog.LevelError, text: "stint: a job is dead and will not run again", info: info, death: true})
+	t.pruneAfter(t.now, t.q.cfg.KeepDead)
+
+	dead := t.deadJobs()
+	if dead <= t.q.cfg.MaxDead {
+		return nil
+	}
+	oldest, _ := t.firstKeys(bucketDead, math.MaxInt64, min(dead-t.q.cfg.MaxDead, perGroup))
+	return t.removeKept(oldest, Dead)
+}

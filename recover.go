@@ -1,0 +1,150 @@
+package stint
+
+import (
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// What happens to the jobs that were running when the process died.
+//
+//  1. The lock of the file proves that the process is dead, so at Open every
+//     job the file names as running is an orphan, at once. Its place in the
+//     ready index was never given up: it is first in line again.
+//  2. In flight at one crash: it runs again as usual.
+//  3. In flight at two: it is a suspect. Suspects run alone, one at a time,
+//     with nothing beside them, so that the next crash has one culprit.
+//  4. Alone and crashed again: it is dead, with the reason.
+//  5. A suspect that comes through is innocent and its count is forgotten.
+//
+// The file does not tell a crash from a kill by somebody outside. Who kills
+// the process three times at the wrong moments can make an innocent job look
+// guilty; it is in the dead set then, and Retry runs it again.
+
+// suspectAfter is the number of crashes that make a suspect.
+const suspectAfter = 2
+
+// recoverOrphans is called once, before anything else is written.
+func (q *Queue) recoverOrphans() error {
+	var value []byte
+	err := q.store.view(func(tx *bolt.Tx) error {
+		value = append(value, tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]).Get(keyRunning)...)
+		return nil
+	})
+	if err != nil || len(value) <= 2 { // nothing ran
+		return err
+	}
+	alone, running, suspects, ok := decodeRunning(value)
+	if !ok {
+		return fmt.Errorf("%w: the list of running jobs in %s makes no sense; restore a backup", ErrCorrupt, q.store.db.Path())
+	}
+
+	var t *txn
+	found := map[uint64]laneKey{}
+	err = q.store.update(func(tx *bolt.Tx) error {
+		if t, err = q.newTxn(tx); err != nil {
+			return err
+		}
+		clear(found)
+		for _, id := range running {
+			if err := t.orphan(id, alone, found); err != nil {
+				return err
+			}
+		}
+		for _, id := range suspects {
+			if j, err := t.find(id); err == nil && unfinished(j.state) {
+				found[id] = j.row.key
+			}
+		}
+		for id, key := range found {
+			row, err := t.row(key)
+			if err != nil {
+				return err
+			}
+			q.commit.suspects[id] = q.commit.laneOf(row)
+		}
+		if err := t.put(bucketMeta, keyRunning, q.commit.encodeRunning()); err != nil {
+			return err
+		}
+		return t.flush()
+	})
+	if err != nil {
+		return storeError(err)
+	}
+	q.commit.learn(t)
+	q.log.Info("stint: the last process did not stop cleanly; its running jobs are ready again", "jobs", len(running), "suspects", len(found))
+	return nil
+}
+
+// orphan notes the crash in one job's record and decides what follows.
+func (t *txn) orphan(id uint64, alone bool, suspects map[uint64]laneKey) error {
+	j, err := t.find(id)
+	if err != nil || j.state != Ready {
+		return nil // it was completed by CompleteTx, or cannot be read, which its claim will find out
+	}
+	j.state = Running
+	j.rec.crashes++
+	what := fmt.Sprintf("the process ended while the job was running (crash %d)", j.rec.crashes)
+	j.rec.addAttempt(Attempt{Number: int(j.rec.failures) + 1, StartedAt: time.Now(), Error: what})
+	switch {
+	case j.rec.cancelled != "":
+		j.rec.reason = j.rec.cancelled
+		return t.bury(j)
+	case alone && j.rec.crashes > suspectAfter:
+		j.rec.reason = fmt.Sprintf("the process ended %d times while the job was running, the last time while nothing else was", j.rec.crashes)
+		return t.bury(j)
+	case j.rec.crashes >= suspectAfter:
+		suspects[id] = j.row.key
+	}
+	return t.rewrite(j)
+}
+
+// suspectWaits says whether a suspect could be claimed now.
+func (c *committer) suspectWaits() bool {
+	return len(c.suspects) > 0 && c.runner != nil && !c.crowded() && c.nextSuspect() != 0
+}
+
+// crowded says whether anything runs that would blur a crash. A stuck handler
+// is not waited for: it might never end.
+func (c *committer) crowded() bool {
+	for _, e := range c.running {
+		if !e.stuck.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// nextSuspect is the oldest suspect that may run, or 0.
+func (c *committer) nextSuspect() (oldest uint64) {
+	for id, ln := range c.suspects {
+		if c.claimed[id] == nil && ln.queue.pause.since == 0 && c.allowed(ln) && (oldest == 0 || id < oldest) {
+			oldest = id
+		}
+	}
+	return oldest
+}
+
+// claimSuspect claims the next suspect, alone. While one may run, it holds
+// all other claims back.
+func (c *committer) claimSuspect(t *txn) (held bool, err error) {
+	for {
+		id := c.nextSuspect()
+		if id == 0 {
+			return false, nil
+		}
+		if c.crowded() {
+			return true, nil
+		}
+		e, err := c.take(t, c.suspects[id], id)
+		if err != nil {
+			return true, err
+		}
+		if e != nil {
+			c.alone = e
+			return true, nil
+		}
+		delete(c.suspects, id) // gone, or delayed and innocent enough
+	}
+}
