@@ -1,0 +1,350 @@
+package stint
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Filter selects jobs. Each field that is set narrows the selection.
+type Filter struct {
+	State State
+	Queue string
+	Kind  string
+	Tag   string
+
+	// OldestFirst turns the order round. Jobs of one state that has times
+	// (Scheduled, Retrying, Completed, Dead) are ordered by theirs, others by
+	// id.
+	OldestFirst bool
+
+	// After continues a listing behind the job with this Info.Cursor. The
+	// other fields must be those of the first listing.
+	After string
+
+	// Limit ends the listing after so many jobs; 0 is no limit.
+	Limit int
+}
+
+// Get describes one job, or answers ErrNotFound.
+func (q *Queue) Get(id ID) (Info, error) {
+	var info Info
+	err := q.store.view(func(tx *bolt.Tx) error {
+		var err error
+		info, err = newReader(q, tx).info(uint64(id))
+		return err
+	})
+	return info, q.readError(err)
+}
+
+// Jobs lists the jobs that match the filter, newest first. It reads pages of
+// 100 in short transactions, so the loop may take its time and change jobs;
+// one that moves meanwhile may be missed or seen twice. An error ends the
+// listing.
+func (q *Queue) Jobs(f Filter) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		left := f.Limit
+		if left <= 0 {
+			left = math.MaxInt
+		}
+		for {
+			page, next, err := q.page(f)
+			if err != nil {
+				yield(Info{}, err)
+				return
+			}
+			for _, info := range page {
+				if left--; !yield(info, nil) || left == 0 {
+					return
+				}
+			}
+			if next == "" {
+				return
+			}
+			f.After = next
+		}
+	}
+}
+
+const (
+	pageSize = 100  // jobs of a page
+	pageScan = 2000 // jobs a page looks at
+)
+
+// page reads one page, and where the next one begins, or "".
+func (q *Queue) page(f Filter) (page []Info, next string, err error) {
+	after, err := hex.DecodeString(f.After)
+	if err != nil || f.State > Dead {
+		return nil, "", fmt.Errorf("%w: State %d, After %q; After must be the Cursor of an Info of the same listing", ErrBadFilter, f.State, f.After)
+	}
+	err = q.store.view(func(tx *bolt.Tx) error {
+		r := newReader(q, tx)
+		seen := 0
+		r.walk(f, after, func(cursor []byte, id uint64) bool {
+			if seen++; seen > pageScan || len(page) == pageSize {
+				return false
+			}
+			next = hex.EncodeToString(cursor)
+			if info, err := r.info(id); err == nil && f.matches(&info) {
+				info.Cursor = next
+				page = append(page, info)
+			}
+			return true
+		})
+		if seen <= pageScan && len(page) < pageSize {
+			next = ""
+		}
+		return nil
+	})
+	return page, next, q.readError(err)
+}
+
+func (f *Filter) matches(info *Info) bool {
+	return (f.State == 0 || info.State == f.State) &&
+		(f.Queue == "" || info.Queue == f.Queue) &&
+		(f.Kind == "" || info.Kind == f.Kind) &&
+		(f.Tag == "" || slices.Contains(info.Tags, f.Tag))
+}
+
+// readError gives an error of a read its meaning.
+func (q *Queue) readError(err error) error {
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrBadFilter) || errors.Is(err, errBadRecord) {
+		return err
+	}
+	return storeError(err)
+}
+
+// liveJob is the attempt of a running job, as of the last commit, or nil.
+func (q *Queue) liveJob(id uint64) *execution {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	return q.live[id]
+}
+
+func (q *Queue) laneKeyOf(id uint32) (laneKey, bool) {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	key, ok := q.laneKeys[id]
+	return key, ok
+}
+
+// reader is a read transaction.
+type reader struct {
+	q    *Queue
+	root *bolt.Bucket
+}
+
+func newReader(q *Queue, tx *bolt.Tx) *reader { return &reader{q: q, root: tx.Bucket(rootBucket)} }
+
+func (r *reader) bucket(name bucketName) *bolt.Bucket { return r.root.Bucket(bucketNames[name]) }
+
+func (r *reader) record(id uint64) (*record, error) {
+	raw := r.bucket(bucketJobs).Get(appendID(nil, id))
+	if raw == nil {
+		return nil, fmt.Errorf("%w: %d", ErrNotFound, id)
+	}
+	rec := &record{}
+	if err := rec.decode(id, bytes.Clone(raw), laneKey{}); err != nil {
+		return nil, fmt.Errorf("job %d: %w", id, err)
+	}
+	return rec, nil
+}
+
+// info describes a job with the state its index entry stands for.
+func (r *reader) info(id uint64) (Info, error) {
+	rec, err := r.record(id)
+	if err != nil {
+		return Info{}, err
+	}
+	j := stored{id: id, rec: rec, state: rec.state}
+	if j.state == Scheduled || j.state == Retrying {
+		if r.bucket(bucketDue).Get(appendDue(nil, rec.runAt, id, dueDelay)) == nil {
+			j.state = Ready
+		}
+	}
+	info := j.info()
+	if j.state == Ready {
+		if e := r.q.liveJob(id); e != nil {
+			info.State, info.StartedAt, info.Stuck = Running, e.startedAt(), e.stuck.Load()
+		} else {
+			info.Parked = r.q.handlerOf(rec.kind) == nil
+		}
+	}
+	return info, nil
+}
+
+// info describes a job as far as its record goes.
+func (j *stored) info() Info {
+	r := j.rec
+	return Info{
+		ID: ID(j.id), Kind: r.kind, Queue: r.queue, State: j.state, Priority: int(r.priority),
+		Args: r.args, Tags: r.tags,
+		EnqueuedAt: fromMicros(r.created), RunAt: fromMicros(r.runAt), ExpiresAt: fromMicros(r.expires), FinishedAt: fromMicros(r.finished),
+		MaxAttempts: int(r.maxAttempts), Failures: int(r.failures), Snoozes: int(r.snoozes), Crashes: int(r.crashes),
+		Attempts: r.attempts, Reason: r.reason,
+	}
+}
+
+// info describes a running job.
+func (e *execution) info() Info {
+	info := (&stored{id: e.id, rec: &e.rec, state: Running}).info()
+	info.StartedAt = e.startedAt()
+	return info
+}
+
+// walk calls visit for the jobs a filter may match, in its order, starting
+// behind a cursor, until visit returns false. It uses the index of the
+// filter's state, so that five dead jobs beside a million others are found at
+// once; visit still has to compare.
+func (r *reader) walk(f Filter, after []byte, visit func(cursor []byte, id uint64) bool) {
+	switch f.State {
+	case Ready:
+		r.walkReady(f, after, visit)
+	case Running:
+		r.walkRunning(f, after, visit)
+	case Scheduled, Retrying:
+		r.walkKeys(bucketDue, f, after, func(k []byte) bool {
+			return k[len(k)-1] != dueDelay || visit(k, keyID(k[8:]))
+		})
+	case Completed:
+		r.walkKeys(bucketDone, f, after, func(k []byte) bool { return visit(k, keyID(k[8:])) })
+	case Dead:
+		r.walkKeys(bucketDead, f, after, func(k []byte) bool { return visit(k, keyID(k[8:])) })
+	default:
+		r.walkKeys(bucketJobs, f, after, func(k []byte) bool { return visit(k, keyID(k)) })
+	}
+}
+
+// walkKeys walks a bucket from behind the key after, in the filter's
+// direction.
+func (r *reader) walkKeys(name bucketName, f Filter, after []byte, visit func(k []byte) bool) {
+	cur := r.bucket(name).Cursor()
+	first, step := cur.Last, cur.Prev
+	if f.OldestFirst {
+		first, step = cur.First, cur.Next
+	}
+	var k []byte
+	switch {
+	case len(after) == 0:
+		k, _ = first()
+	default:
+		k, _ = cur.Seek(after)
+		switch {
+		case f.OldestFirst && bytes.Equal(k, after):
+			k, _ = cur.Next()
+		case !f.OldestFirst && k == nil:
+			k, _ = cur.Last()
+		case !f.OldestFirst:
+			k, _ = cur.Prev()
+		}
+	}
+	for ; k != nil; k, _ = step() {
+		if len(k) >= 8 && !visit(k) {
+			return
+		}
+	}
+}
+
+// walkReady merges the lanes the filter allows by id.
+func (r *reader) walkReady(f Filter, after []byte, visit func([]byte, uint64) bool) {
+	type head struct {
+		lane uint32
+		id   uint64
+	}
+	from := uint64(0)
+	if len(after) == 8 {
+		from = keyID(after)
+	}
+	advance := func(lane uint32, behind uint64) (h head, ok bool) {
+		r.walkLane(lane, behind, !f.OldestFirst, func(id uint64) bool {
+			h, ok = head{lane, id}, true
+			return false
+		})
+		return h, ok
+	}
+	var heads []head
+	r.q.mu.RLock()
+	var lanes []uint32
+	for key, ln := range r.q.lanes {
+		if (f.Queue == "" || f.Queue == key.queue) && (f.Kind == "" || f.Kind == key.kind) && ln.n[Ready] > 0 {
+			lanes = append(lanes, ln.id)
+		}
+	}
+	r.q.mu.RUnlock()
+	for _, lane := range lanes {
+		if h, ok := advance(lane, from); ok {
+			heads = append(heads, h)
+		}
+	}
+	for len(heads) > 0 {
+		best := 0
+		for i, h := range heads {
+			if (h.id < heads[best].id) == f.OldestFirst && h.id != heads[best].id {
+				best = i
+			}
+		}
+		h := heads[best]
+		if !visit(appendID(nil, h.id), h.id) {
+			return
+		}
+		if next, ok := advance(h.lane, h.id); ok {
+			heads[best] = next
+		} else {
+			heads = slices.Delete(heads, best, best+1)
+		}
+	}
+}
+
+// walkLane walks the ready ids of a lane behind an id, or from the end where
+// it starts for 0.
+func (r *reader) walkLane(lane uint32, behind uint64, descending bool, visit func(id uint64) bool) {
+	cur := r.bucket(bucketReady).Cursor()
+	if !descending {
+		k, v := cur.Seek(appendBlock(nil, lane, (behind+1)/64))
+		for len(k) == 12 && binary.BigEndian.Uint32(k) == lane && readyIDs(k, v, behind+1, visit) {
+			k, v = cur.Next()
+		}
+		return
+	}
+	if behind == 0 {
+		behind = math.MaxUint64
+	}
+	k, v := cur.Seek(appendBlock(nil, lane, behind/64))
+	if k == nil {
+		k, v = cur.Last()
+	} else if binary.BigEndian.Uint32(k) != lane || keyID(k[4:]) != behind/64 {
+		k, v = cur.Prev()
+	}
+	for len(k) == 12 && binary.BigEndian.Uint32(k) == lane && readyIDsDown(k, v, behind, visit) {
+		k, v = cur.Prev()
+	}
+}
+
+// walkRunning lists the jobs at work; memory knows them.
+func (r *reader) walkRunning(f Filter, after []byte, visit func([]byte, uint64) bool) {
+	r.q.mu.RLock()
+	ids := make([]uint64, 0, len(r.q.live))
+	for id := range r.q.live {
+		ids = append(ids, id)
+	}
+	r.q.mu.RUnlock()
+	slices.Sort(ids)
+	if !f.OldestFirst {
+		slices.Reverse(ids)
+	}
+	for _, id := range ids {
+		if len(after) == 8 && (id == keyID(after) || (id < keyID(after)) == f.OldestFirst) {
+			continue
+		}
+		if !visit(appendID(nil, id), id) {
+			return
+		}
+	}
+}
