@@ -206,6 +206,9 @@ func (a *action) retry(t *txn, j *stored) error {
 			return err
 		}
 	}
+	if !unfinished(j.state) {
+		j.rec.expires = 0 // it shall run, however late
+	}
 	j.rec.reason, j.rec.cancelled = "", ""
 	j.rec.crashes = 0
 	return t.move(j, Ready, 0)

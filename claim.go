@@ -43,7 +43,7 @@ func (c *committer) claim(t *txn) error {
 	if held, err := c.claimSuspect(t); held || err != nil {
 		return err
 	}
-	for room := r.workers + c.ahead - len(c.running); room > 0; room-- {
+	for len(c.running) < r.workers+c.ahead {
 		ln := c.pick(t)
 		if ln == nil {
 			return nil
@@ -135,8 +135,12 @@ func (c *committer) take(t *txn, ln *lane, id uint64) (*execution, error) {
 			return nil, rowErr
 		}
 		return nil, t.setAside(row, id)
-	case e.rec.state == Completed || e.rec.state == Dead || e.rec.runAt > t.now:
+	case e.rec.state == Completed || e.rec.state == Dead || t.delayed(id, &e.rec):
 		return nil, nil // ended or delayed while it was in the window
+	case e.rec.cancelled != "":
+		return nil, t.buryCancelled(id) // told to stop while it ran, and then given back
+	case e.rec.expires != 0 && e.rec.expires <= t.now && !e.rec.began():
+		return nil, t.expire(id) // before promote came to it
 	}
 	c.admit(e)
 	c.taken = append(c.taken, e)

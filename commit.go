@@ -68,6 +68,7 @@ type committer struct {
 	suspects       map[uint64]*lane // jobs to be run alone
 	alone          *execution
 	ahead          int     // jobs to claim beyond the workers
+	cautiousUntil  int64   // none before, after a crash
 	virtual        float64 // virtual time of the fair queueing
 
 	// Of the group under way.
@@ -101,8 +102,9 @@ var (
 )
 
 const (
-	firstRetry = 100 * time.Millisecond
-	lastRetry  = 5 * time.Second
+	firstRetry  = 100 * time.Millisecond
+	lastRetry   = 5 * time.Second
+	maxCulprits = 4 // taken out of a group before it is halved
 )
 
 func newCommitter(q *Queue) *committer {
@@ -248,7 +250,7 @@ func (c *committer) round() bool {
 	}
 	clear(c.batch)
 	c.setTimer()
-	return progress || left
+	return progress || left || len(c.kept) > 0 && c.retryIn == 0
 }
 
 // maxGroup bounds what one transaction takes: the number of changes, each
@@ -314,7 +316,7 @@ func (c *committer) setTimer() {
 // commit applies a group and commits it, and again without what spoils it.
 // It reports false when nothing came of it.
 func (c *committer) commit(group []change) bool {
-	for {
+	for culprits := 0; ; {
 		c.underway = group
 		t, culprit, err := c.try(group)
 		c.underway = nil
@@ -327,12 +329,19 @@ func (c *committer) commit(group []change) bool {
 		case errors.Is(err, errNothingToDo):
 			c.updateLive()
 			c.answer(group, nil)
+			c.retryIn = 0
 			return false
 		}
 		c.rollback()
 		if culprit >= 0 {
 			group[culprit].end(unwrapUndo(err))
 			group = slices.Delete(group, culprit, culprit+1)
+			if culprits++; culprits == maxCulprits && len(group) > 2*maxCulprits {
+				// Going on one by one would apply n changes n times.
+				half := len(group) / 2
+				c.kept = append(c.kept, group[half:]...)
+				group, culprits = group[:half:half], 0
+			}
 			if len(group) == 0 && !c.hasWork() {
 				return true
 			}
@@ -354,13 +363,13 @@ func (c *committer) commit(group []change) bool {
 	}
 }
 
-// answer tells everybody of a group how it ended: with the result of its own
-// change, or else with err.
+// answer tells everybody of a group how it ended: with err or else with the
+// result of its own change, which holds only if the group was committed.
 func (c *committer) answer(group []change, err error) {
 	for i, ch := range group {
 		switch own := c.results[i]; {
 		case errors.Is(own, errLeft):
-		case own != nil:
+		case own != nil && err == nil:
 			ch.end(own)
 		default:
 			ch.end(err)
@@ -386,12 +395,12 @@ func (c *committer) divide(group []change) (completions, others []change) {
 
 // keep saves completions that could not be committed for the next attempt.
 func (c *committer) keep(completions []change, err error) {
-	c.kept = completions
+	c.kept = append(c.kept, completions...)
 	if c.stopping {
 		c.fail(err)
+		c.results = make([]error, len(c.kept))
+		c.answer(c.kept, err)
 		c.kept = nil
-		c.results = make([]error, len(completions))
-		c.answer(completions, err)
 		return
 	}
 	if c.retryIn == 0 {

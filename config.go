@@ -33,7 +33,9 @@ type Config struct {
 	MaxFileSize int
 
 	// ShutdownTimeout is how long handlers may go on once Run's context has
-	// ended, before their own contexts end as well; 25 s by default.
+	// ended, before their own contexts end as well; 25 s by default. They get
+	// 3 s more before Run gives up on them, so Run ends within 30 s, which is
+	// what most hosts allow.
 	ShutdownTimeout time.Duration
 
 	// KeepCompleted is how long a completed job stays in the file; by default

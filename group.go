@@ -76,6 +76,9 @@ func (c *committer) applyOwn(t *txn) error {
 		}
 	}
 	c.ahead = min(2*len(c.settled), maxAhead)
+	if t.now < c.cautiousUntil {
+		c.ahead = 0
+	}
 	if c.runner != nil {
 		if err := c.promote(t); err != nil {
 			return err
@@ -201,6 +204,11 @@ func (c *committer) learn(t *txn) {
 
 // learnForeign is learn for a transaction of the caller's.
 func (c *committer) learnForeign(t *txn) {
+	c.q.mu.Lock()
+	for _, id := range t.completed {
+		delete(c.q.live, id) // or the counts would have it as running and not at all
+	}
+	c.q.mu.Unlock()
 	c.learn(t)
 	for _, r := range t.readied {
 		c.laneOf(r.row).add(r.id)

@@ -167,6 +167,7 @@ type verdict struct {
 	to    State         // Completed, Retrying, Scheduled (snoozed), Dead, or Ready (interrupted)
 	delay time.Duration // before Retrying and Scheduled end
 	err   error         // what the attempt's history keeps; nil for Completed and Ready
+	text  string        // of err
 	stack string        // of a panic
 }
 

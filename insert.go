@@ -85,7 +85,7 @@ func (q *Queue) withPolicy(p *pending, args Args, opts []Option) error {
 	if isNil(args) {
 		return errNilArgs
 	}
-	p.job = NewJob{Args: args, Queue: defaultQueue, Priority: defaultPriority}
+	p.id, p.job = 0, NewJob{Args: args, Queue: defaultQueue, Priority: defaultPriority}
 	if h := q.handlerOf(args.Kind()); h != nil {
 		p.job.Queue, p.job.Priority = h.policy.Queue, h.policy.Priority
 	}
@@ -96,16 +96,16 @@ func (q *Queue) withPolicy(p *pending, args Args, opts []Option) error {
 }
 
 // insert writes one job. Before it has written anything it may refuse with
-// ErrQueueFull or ErrDuplicate; p.id then is the job that holds the place.
+// ErrDuplicate, where p.id is the job that holds the place, or ErrQueueFull.
 func (t *txn) insert(p *pending) error {
-	if t.q.unfinished.Load()+int64(t.unfinished) >= int64(t.q.cfg.MaxJobs) {
-		return fmt.Errorf("%w: %d unfinished jobs are stored; let workers catch up or raise Config.MaxJobs", ErrQueueFull, t.q.cfg.MaxJobs)
-	}
 	if p.rec.place != nil {
 		if holder := t.holder(p.rec.place); holder != 0 {
 			p.id = holder
 			return fmt.Errorf("%w: job %d", ErrDuplicate, holder)
 		}
+	}
+	if t.q.unfinished.Load()+int64(t.unfinished) >= int64(t.q.cfg.MaxJobs) {
+		return fmt.Errorf("%w: %d unfinished jobs are stored; let workers catch up or raise Config.MaxJobs", ErrQueueFull, t.q.cfg.MaxJobs)
 	}
 	row, err := t.row(p.rec.key())
 	if err != nil {
@@ -137,7 +137,8 @@ type insertion struct {
 	jobs     []pending
 	skipDups bool // EnqueueSeq passes over duplicates
 	stored   int
-	size     int // bytes of all records
+	size     int  // bytes of all records
+	doubled  bool // another one has its jobs
 }
 
 func (ins *insertion) apply(t *txn) error {
@@ -164,7 +165,7 @@ func (q *Queue) newInsertion(n int) *insertion {
 		ins = &insertion{}
 	}
 	ins.reset()
-	ins.skipDups, ins.size = false, 0
+	ins.skipDups, ins.stored, ins.size = false, 0, 0
 	if cap(ins.jobs) < n {
 		ins.jobs = make([]pending, n)
 	}
@@ -176,6 +177,9 @@ func (q *Queue) newInsertion(n int) *insertion {
 // transaction: bbolt holds its buffers until that transaction ends.
 func (q *Queue) recycle(ins *insertion) {
 	const maxKept = 16 << 10
+	if ins.doubled {
+		return
+	}
 	for i := range ins.jobs {
 		p := &ins.jobs[i]
 		p.job, p.rec = NewJob{}, record{}

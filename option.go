@@ -187,7 +187,7 @@ func checkName(what, name string) error {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
 		case c == '.' || c == '_' || c == '-' || c == '/' || c == ':':
 		default:
-			return fmt.Errorf("%s name %q: only letters, digits and . _ - / :", what, name)
+			return fmt.Errorf("%s name %q: only letters, digits and ._-/: are allowed", what, name)
 		}
 	}
 	return nil

@@ -88,11 +88,24 @@ func (t *txn) expire(id uint64) error {
 	if err != nil {
 		return nil // gone, or unreadable, which its claim will find out
 	}
-	began := j.state == Running || j.rec.failures+j.rec.snoozes+j.rec.crashes > 0
-	if began || !unfinished(j.state) {
+	if j.state == Running || j.rec.began() || !unfinished(j.state) {
 		return nil
 	}
 	j.rec.reason = "expired: it had not started by " + fromMicros(j.rec.expires).UTC().Format(time.RFC3339)
+	return t.bury(j)
+}
+
+// began says whether an attempt has left its mark.
+func (r *record) began() bool { return r.failures != 0 || r.snoozes != 0 || r.crashes != 0 }
+
+// buryCancelled ends a job that was cancelled while it ran, in an attempt that
+// had no end.
+func (t *txn) buryCancelled(id uint64) error {
+	j, err := t.find(id)
+	if err != nil {
+		return err
+	}
+	j.rec.reason = j.rec.cancelled
 	return t.bury(j)
 }
 

@@ -23,9 +23,10 @@ type Queue struct {
 	store  store
 	commit *committer
 
-	insertions sync.Pool      // of *insertion
-	unfinished atomic.Int64   // jobs that are not completed and not dead
-	background sync.WaitGroup // the committer and the reporter
+	insertions sync.Pool           // of *insertion
+	foreign    atomic.Pointer[txn] // the last transaction of a caller's
+	unfinished atomic.Int64        // jobs that are not completed and not dead
+	background sync.WaitGroup      // the committer and the reporter
 	events     events
 	stats      stats
 	reports    reports
@@ -194,6 +195,9 @@ func (q *Queue) EnqueueAll(ctx context.Context, args []Args, opts ...Option) ([]
 	if len(args) == 0 {
 		return nil, nil
 	}
+	if len(args) > q.cfg.MaxJobs {
+		return nil, fmt.Errorf("%w: %d jobs at once can never fit into Config.MaxJobs of %d; enqueue fewer at a time", ErrQueueFull, len(args), q.cfg.MaxJobs)
+	}
 	ins := q.newInsertion(len(args))
 	for i, a := range args {
 		if err := q.withPolicy(&ins.jobs[i], a, opts); err != nil {
@@ -246,7 +250,8 @@ func (q *Queue) EnqueueSeq(ctx context.Context, args iter.Seq[Args], opts ...Opt
 	if n == 0 {
 		return stored, nil
 	}
-	return stored, send()
+	err := send()
+	return stored, err
 }
 
 // EnqueueTx stores a job in the caller's own transaction, which must be a
@@ -260,6 +265,7 @@ func (q *Queue) EnqueueTx(tx *bolt.Tx, args Args, opts ...Option) (ID, error) {
 		return 0, err
 	}
 	err := enqueueVia(q.cfg.EnqueueMiddleware, context.Background(), []*NewJob{&p.job}, func(context.Context) error {
+		p.buf = nil // bbolt holds that of an earlier try until the commit
 		if err := q.prepare(p); err != nil {
 			return err
 		}
@@ -274,6 +280,7 @@ func (q *Queue) EnqueueTx(tx *bolt.Tx, args Args, opts ...Option) (ID, error) {
 // insertAll takes jobs through middleware and preparation to the committer.
 func (q *Queue) insertAll(ctx context.Context, ins *insertion) error {
 	store := func(ctx context.Context) error {
+		size := 0
 		for i := range ins.jobs {
 			if err := q.prepare(&ins.jobs[i]); err != nil {
 				if len(ins.jobs) > 1 {
@@ -281,9 +288,19 @@ func (q *Queue) insertAll(ctx context.Context, ins *insertion) error {
 				}
 				return err
 			}
-			ins.size += len(ins.jobs[i].buf)
+			size += len(ins.jobs[i].buf)
 		}
-		return q.submit(ctx, ins, &ins.ticket)
+		if ins.state.Load() == ticketWaiting {
+			ins.size = size
+			return q.submit(ctx, ins, &ins.ticket)
+		}
+		// Middleware tries again; the committer may still hold what was left.
+		again := &insertion{jobs: ins.jobs, skipDups: ins.skipDups, size: size}
+		again.reset()
+		ins.doubled = true
+		err := q.submit(ctx, again, &again.ticket)
+		ins.stored = again.stored
+		return err
 	}
 	if len(q.cfg.EnqueueMiddleware) == 0 {
 		return store(ctx)
@@ -312,7 +329,7 @@ func (q *Queue) inTx(tx *bolt.Tx, fn func(*txn) error, after func()) error {
 	foreign := t == nil || t.tx != tx
 	if foreign {
 		var err error
-		if t, err = q.newTxn(tx); err != nil {
+		if t, err = q.foreignTxn(tx); err != nil {
 			return err
 		}
 	}
@@ -323,12 +340,30 @@ func (q *Queue) inTx(tx *bolt.Tx, fn func(*txn) error, after func()) error {
 		if err := t.flush(); err != nil {
 			return err
 		}
-		tx.OnCommit(func() { q.commit.post(func() { q.commit.learnForeign(t) }) })
 	}
 	if after != nil {
 		tx.OnCommit(after)
 	}
 	return nil
+}
+
+// foreignTxn is the one txn of a caller's transaction: its second job counts
+// the first one too.
+func (q *Queue) foreignTxn(tx *bolt.Tx) (*txn, error) {
+	if t := q.foreign.Load(); t != nil && t.tx == tx {
+		t.now = micros(time.Now())
+		return t, nil
+	}
+	t, err := q.newTxn(tx)
+	if err != nil {
+		return nil, err
+	}
+	q.foreign.Store(t)
+	tx.OnCommit(func() {
+		q.foreign.CompareAndSwap(t, nil)
+		q.commit.post(func() { q.commit.learnForeign(t) })
+	})
+	return t, nil
 }
 
 // Perform runs the handler for args here and now, with its timeout and

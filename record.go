@@ -239,6 +239,7 @@ func (r *record) key() laneKey {
 // cut shortens a text to size bytes at a rune's border and makes it valid
 // UTF-8.
 func cut(s string, size int) string {
+	limit := size
 	if len(s) > size {
 		for size > 0 && !utf8.RuneStart(s[size]) {
 			size--
@@ -248,7 +249,7 @@ func cut(s string, size int) string {
 	if utf8.ValidString(s) {
 		return s
 	}
-	return string([]rune(s)) // invalid bytes become U+FFFD
+	return cut(string([]rune(s)), limit) // invalid bytes become U+FFFD, which takes three
 }
 
 func appendText(b []byte, s string) []byte {
@@ -328,10 +329,14 @@ func (d *decoder) name(known string) string {
 }
 
 // micros is t in the file's unit, rounded up so that nothing is ever early.
-// The zero time is 0.
+// The zero time is 0, and time ends with the year 9999, beyond which JSON
+// cannot write it.
 func micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
+	}
+	if t.Unix() >= lastSecond {
+		return lastSecond * 1_000_000
 	}
 	us := t.UnixMicro()
 	if t.Nanosecond()%1000 != 0 {
@@ -339,6 +344,9 @@ func micros(t time.Time) int64 {
 	}
 	return max(us, 1) // before 1970: long ago is long ago
 }
+
+// lastSecond is December 31st of 9999 at 0:00 UTC, in that year everywhere.
+const lastSecond = 253_402_214_400
 
 // fromMicros is the inverse.
 func fromMicros(us int64) time.Time {

@@ -25,6 +25,10 @@ import (
 // suspectAfter is the number of crashes that make a suspect.
 const suspectAfter = 2
 
+// caution is how long after a crash nothing is claimed beyond the workers: if
+// the process dies again at once, fewer jobs are found in flight.
+const caution = 5 * time.Second
+
 // recoverOrphans is called once, before anything else is written.
 func (q *Queue) recoverOrphans() error {
 	var value []byte
@@ -72,6 +76,7 @@ func (q *Queue) recoverOrphans() error {
 	if err != nil {
 		return storeError(err)
 	}
+	q.commit.cautiousUntil = t.now + caution.Microseconds()
 	q.commit.learn(t)
 	q.log.Info("stint: the last process did not stop cleanly; its running jobs are ready again", "jobs", len(running), "suspects", len(found))
 	return nil

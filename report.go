@@ -16,9 +16,10 @@ type report struct {
 	level slog.Level
 	text  string
 	info  Info
-	err   error
 	delay time.Duration
 	death bool
+
+	failure string // the error of the attempt
 }
 
 // reports is what waits to be told. A goroutine that tells it lives only as
@@ -44,17 +45,26 @@ func (q *Queue) report(list []report) {
 }
 
 func (q *Queue) tellReports() {
+	var list []report
+	defer func() {
+		if len(list) > 0 { // OnDeath has ended this goroutine by runtime.Goexit
+			q.reports.mu.Lock()
+			q.reports.waiting = append(list[1:], q.reports.waiting...)
+			q.reports.mu.Unlock()
+			q.background.Go(q.tellReports)
+		}
+	}()
 	for {
 		q.reports.mu.Lock()
-		list := q.reports.waiting
+		list = q.reports.waiting
 		q.reports.waiting = nil
 		q.reports.telling = len(list) > 0
 		q.reports.mu.Unlock()
 		if len(list) == 0 {
 			return
 		}
-		for _, r := range list {
-			q.tell(r)
+		for ; len(list) > 0; list = list[1:] {
+			q.tell(list[0])
 		}
 	}
 }
@@ -69,8 +79,8 @@ func (q *Queue) tell(r report) {
 	switch {
 	case r.death:
 		attrs = append(attrs, "reason", r.info.Reason)
-	case r.err != nil:
-		attrs = append(attrs, "retry_in", r.delay, "error", r.err.Error())
+	case r.failure != "":
+		attrs = append(attrs, "retry_in", r.delay, "error", r.failure)
 	}
 	q.log.Log(context.Background(), r.level, r.text, attrs...)
 	if r.death && q.cfg.OnDeath != nil {

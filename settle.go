@@ -48,11 +48,13 @@ type execution struct {
 	cancel    context.CancelCauseFunc // nil until it begins
 	stopped   error                   // the cause of stop
 	ended     bool                    // by Commit or CompleteTx
+	left      bool                    // the handler has returned
 	effect    func(*bolt.Tx) error    // of Commit, while it is under way
 	reply     chan error
-	completed *bolt.Tx // in which CompleteTx completed the job, until it is known to be committed
-	recorded  bool     // by Commit: the committer is through with it
-	inline    bool     // run by Perform: nothing is stored
+	leaving   chan struct{} // closed when the Commit that conclude waits for is over
+	completed *bolt.Tx      // in which CompleteTx completed the job, until it is known to be committed
+	recorded  bool          // by Commit: the committer is through with it
+	inline    bool          // run by Perform: nothing is stored
 }
 
 // jobContext is the context of an attempt: it ends with a cause, and shows
@@ -150,24 +152,85 @@ func panicError(value any) error {
 
 // conclude sets the outcome of a handler that has returned err.
 func (e *execution) conclude(err error, took time.Duration) {
+	ended := e.leave()
 	e.duration = took
-	if e.isEnded() {
-		e.outcome = verdict{to: Completed}
-		return
-	}
-	if e.outcome = e.verdict(err, e.cause()); err == nil {
-		return
-	}
-	var p *panicked
-	if errors.As(err, &p) {
-		e.outcome.stack = p.stack
+	if e.outcome = (verdict{to: Completed}); !ended {
+		e.outcome = e.judge(err)
 	}
 }
 
-func (e *execution) isEnded() bool {
+// leave notes that the handler has returned: from here on Commit and
+// CompleteTx refuse. It waits for a Commit that another goroutine of the
+// handler has under way, and reports whether the job has been completed.
+func (e *execution) leave() (ended bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.left = true
+	if e.effect != nil {
+		e.leaving = make(chan struct{})
+		e.mu.Unlock()
+		<-e.leaving
+		e.mu.Lock()
+	}
 	return e.ended
+}
+
+// judge is verdict for errors of any make. The methods of a user's error are
+// called here, in the worker's goroutine, and not by the committer; an error
+// whose methods panic, as those of a typed nil pointer do, is a panic.
+func (e *execution) judge(err error) (v verdict) {
+	defer func() {
+		if value := recover(); value != nil {
+			p := &panicked{text: fmt.Sprintf("panic in a method of the error, a %T: %v", err, value), stack: cut(string(debug.Stack()), maxStackSize)}
+			v = e.verdict(p, e.cause())
+			v.text, v.stack = v.err.Error(), p.stack
+		}
+	}()
+	if v = e.verdict(err, e.cause()); v.err == nil {
+		return v
+	}
+	v.text = cut(v.err.Error(), maxErrorSize)
+	var p *panicked
+	if errors.As(err, &p) {
+		v.stack = p.stack
+	}
+	return v
+}
+
+// endedIn says whether the job is completed already, as the transaction sees
+// it. CompleteTx cannot always tell that its transaction was committed: an
+// OnCommit function of the application that panics keeps those behind it from
+// being called.
+func (e *execution) endedIn(t *txn) (bool, error) {
+	e.mu.Lock()
+	ended, unsure := e.ended, e.completed != nil
+	e.mu.Unlock()
+	if ended || !unsure {
+		return ended, nil
+	}
+	j, err := t.find(e.id)
+	if errors.Is(err, ErrNotFound) {
+		return true, nil
+	}
+	return err == nil && j.state == Completed, err
+}
+
+// outcomeIn is the outcome, unless the job was cancelled after the handler had
+// returned and before this: then it is dead, as Cancel has promised.
+func (e *execution) outcomeIn(t *txn) verdict {
+	if e.outcome.to == Completed || e.outcome.to == Dead {
+		return e.outcome
+	}
+	cause := e.cause()
+	for _, order := range t.cancelled {
+		if order.e == e {
+			cause = order.cause
+		}
+	}
+	if errors.Is(cause, ErrCancelled) {
+		return verdict{to: Dead, err: cause, text: cause.Error()}
+	}
+	return e.outcome
 }
 
 // begin: what is done is done; an execution never leaves the group.
@@ -178,10 +241,14 @@ func (e *execution) apply(t *txn) error {
 	if e.effect != nil {
 		return e.applyEffect(t)
 	}
-	if e.isEnded() || e.outcome.to == Ready {
-		return nil // recorded already, or an interruption, which costs nothing
+	if ended, err := e.endedIn(t); ended || err != nil {
+		return err
 	}
-	if e.outcome.to == Completed {
+	v := e.outcomeIn(t)
+	switch v.to {
+	case Ready:
+		return nil // an interruption costs nothing
+	case Completed:
 		return e.complete(t)
 	}
 	row, err := t.row(e.rec.key())
@@ -189,36 +256,38 @@ func (e *execution) apply(t *txn) error {
 		return err
 	}
 	rec := e.rec
-	e.noteAttempt(t, &rec)
+	e.noteAttempt(t, &rec, v)
 	rec.crashes = 0 // it has run and the process lives: no suspect any more
 	j := &stored{id: e.id, rec: &rec, row: row, state: Running}
-	switch e.outcome.to {
+	switch v.to {
 	case Scheduled:
 		rec.snoozes++
-		return t.move(j, Scheduled, t.now+e.outcome.delay.Microseconds())
+		return t.move(j, Scheduled, t.now+v.delay.Microseconds())
 	case Retrying:
 		rec.failures++
-		return t.move(j, Retrying, t.now+e.outcome.delay.Microseconds())
+		return t.move(j, Retrying, t.now+v.delay.Microseconds())
 	}
 	rec.failures++
-	rec.reason = cut(e.outcome.err.Error(), maxErrorSize)
+	rec.reason = cut(v.text, maxErrorSize)
 	return t.bury(j)
 }
 
 // noteAttempt keeps what went wrong, in the record and for the log.
-func (e *execution) noteAttempt(t *txn, rec *record) {
-	if e.outcome.err == nil {
+func (e *execution) noteAttempt(t *txn, rec *record, v verdict) {
+	if v.err == nil {
 		return
 	}
 	rec.addAttempt(Attempt{
 		Number:    int(rec.failures) + 1,
 		StartedAt: e.startedAt(),
 		Duration:  e.duration,
-		Error:     e.outcome.err.Error(),
-		Stack:     e.outcome.stack,
+		Error:     v.text,
+		Stack:     v.stack,
 	})
-	if e.outcome.to == Retrying {
-		t.reports = append(t.reports, report{level: slog.LevelWarn, text: "stint: a job failed and will run again", info: e.info(), err: e.outcome.err, delay: e.outcome.delay})
+	if v.to == Retrying {
+		info := e.info()
+		info.Failures++
+		t.reports = append(t.reports, report{level: slog.LevelWarn, text: "stint: a job failed and will run again", info: info, failure: v.text, delay: v.delay})
 	}
 }
 
@@ -283,22 +352,24 @@ func (e *execution) end(err error) {
 // nil; nothing it returns can undo a Commit.
 //
 // An error of fn, or a panic, undoes all that fn wrote, is returned, and
-// leaves the job running. fn may be called more than once, so it must touch
+// leaves the job running. As Commit waits for the sync, which other jobs
+// share, more workers mean more throughput: Config.Workers of 100 or more is
+// right for handlers that do little else. fn may be called more than once, so it must touch
 // nothing but tx, and start no transaction of its own.
 func (w *Work) Commit(fn func(tx *bolt.Tx) error) error {
 	e := w.run
 	e.mu.Lock()
-	if e.ended || e.effect != nil {
+	if e.ended || e.left || e.effect != nil {
 		e.mu.Unlock()
-		return fmt.Errorf("%w: job %d was completed already", ErrNotRunning, e.id)
+		return fmt.Errorf("%w: job %d was completed already, or its handler has returned", ErrNotRunning, e.id)
 	}
 	e.effect = fn
 	if e.reply == nil {
 		e.reply = make(chan error, 1)
 	}
+	e.duration = time.Since(e.startedAt())
 	e.mu.Unlock()
 
-	e.duration = time.Since(e.startedAt())
 	err := fmt.Errorf("%w: job %d cannot be completed any more", ErrClosed, e.id)
 	if e.q.commit.add(e) {
 		err = <-e.reply
@@ -308,6 +379,9 @@ func (w *Work) Commit(fn func(tx *bolt.Tx) error) error {
 	e.effect = nil
 	e.ended = err == nil
 	e.recorded = err == nil
+	if e.leaving != nil {
+		close(e.leaving)
+	}
 	return err
 }
 
@@ -317,8 +391,11 @@ func (w *Work) Commit(fn func(tx *bolt.Tx) error) error {
 // decides.
 func (w *Work) CompleteTx(tx *bolt.Tx) error {
 	e := w.run
-	if e.isEnded() || e.completed == tx && tx != nil {
-		return fmt.Errorf("%w: job %d was completed already", ErrNotRunning, e.id)
+	e.mu.Lock()
+	over := e.ended || e.left || e.completed == tx && tx != nil
+	e.mu.Unlock()
+	if over {
+		return fmt.Errorf("%w: job %d was completed already, or its handler has returned", ErrNotRunning, e.id)
 	}
 	if e.inline {
 		return nil
@@ -326,7 +403,9 @@ func (w *Work) CompleteTx(tx *bolt.Tx) error {
 	e.duration = time.Since(e.startedAt())
 	return e.q.inTx(tx, func(t *txn) error {
 		t.completed = append(t.completed, e.id)
+		e.mu.Lock()
 		e.completed = tx
+		e.mu.Unlock()
 		return e.complete(t)
 	}, func() {
 		e.mu.Lock()

@@ -132,7 +132,8 @@ func (q *Queue) Queues() []QueueInfo {
 	return list
 }
 
-// Stats is a summary; it reads memory and the first ready job of each lane.
+// Stats is a summary. It reads memory, and from the file the first ready job
+// of each queue, kind and priority, for OldestWait; Counts reads memory only.
 func (q *Queue) Stats() Stats {
 	s := Stats{Counts: q.Counts()}
 	q.mu.RLock()
@@ -182,8 +183,11 @@ func (q *Queue) oldestWaits() map[string]time.Duration {
 		r := newReader(q, tx)
 		for _, ln := range lanes {
 			r.walkLane(ln.id, 0, false, func(id uint64) bool {
+				if q.liveJob(id) != nil {
+					return true
+				}
 				rec, err := r.record(id)
-				if err != nil || q.liveJob(id) != nil {
+				if err != nil {
 					return true
 				}
 				since := fromMicros(max(rec.created, rec.runAt))

@@ -255,7 +255,7 @@ func (t *txn) find(id uint64) (*stored, error) {
 	switch j.state {
 	case Scheduled, Retrying:
 		j.at = j.rec.runAt
-		if t.get(bucketDue, appendDue(t.key[:0], j.at, id, dueDelay)) == nil {
+		if !t.delayed(id, j.rec) {
 			j.state = Ready // it has been promoted since
 		}
 	case Completed, Dead:
@@ -265,6 +265,12 @@ func (t *txn) find(id uint64) (*stored, error) {
 		j.state = Running
 	}
 	return j, nil
+}
+
+// delayed says whether the job waits for its time. The index knows, not the
+// clock, which may have been set back.
+func (t *txn) delayed(id uint64, r *record) bool {
+	return (r.state == Scheduled || r.state == Retrying) && t.get(bucketDue, appendDue(t.key[:0], r.runAt, id, dueDelay)) != nil
 }
 
 // execution is the attempt of a job that is running, or nil.
