@@ -1,6 +1,7 @@
 package stint
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -194,7 +195,7 @@ func (a *action) applyTo(t *txn, id uint64) error {
 
 func (a *action) retry(t *txn, j *stored) error {
 	switch {
-	case j.state == Running:
+	case j.state == Running || t.execution(j.id) != nil: // completed by CompleteTx, and still at it
 		return fmt.Errorf("%w: job %d", ErrRunning, j.id)
 	case j.state == Ready:
 		return errPassed
@@ -219,9 +220,9 @@ func (a *action) stop(t *txn, j *stored) error {
 	if !unfinished(j.state) {
 		return errPassed
 	}
-	reason := a.word
+	reason := cmp.Or(a.word, "killed, nobody said why")
 	if a.verb == cancelVerb {
-		reason = "cancelled by " + a.word
+		reason = "cancelled by " + cmp.Or(a.word, "somebody")
 	}
 	reason = cut(reason, maxErrorSize)
 	if j.state != Running {

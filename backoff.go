@@ -16,9 +16,10 @@ const maxDelay = 100 * 365 * 24 * time.Hour
 
 // Polynomial is the default Backoff, the one of Sidekiq: with n counting
 // failures from 0 it waits n⁴ + 15 seconds and a random part below 10·(n+1)
-// seconds. 25 attempts so take about 20 days.
+// seconds. From the first attempt to the 25th that makes 16 to 17 days; the
+// 25 waits of Sidekiq, which retries once more, make 20.
 func Polynomial(attempt int, _ error) time.Duration {
-	n := min(max(attempt-1, 0), 200) // 200⁴ s are 50 years
+	n := min(max(attempt, 1)-1, 200) // 200⁴ s are 50 years
 	delay := time.Duration(n*n*n*n+15) * time.Second
 	return delay + rand.N(time.Duration(n+1)*10*time.Second)
 }
@@ -27,9 +28,12 @@ func Polynomial(attempt int, _ error) time.Duration {
 // part of up to a tenth.
 func Exponential(base, limit time.Duration) Backoff {
 	return func(attempt int, _ error) time.Duration {
+		if base <= 0 {
+			return 0
+		}
 		delay := min(max(limit, 0), maxDelay)
-		if doublings := max(attempt-1, 0); doublings < 62 && base < delay>>doublings {
-			delay = max(base, 0) << doublings
+		if doublings := max(attempt, 1) - 1; doublings < 62 && base < delay>>doublings {
+			delay = base << doublings
 		}
 		if tenth := delay / 10; tenth > 0 {
 			delay -= rand.N(tenth)

@@ -20,12 +20,16 @@ import (
 //
 // Room is the number of workers and some more: while handlers are quicker
 // than commits, jobs are claimed ahead so that workers need not wait for the
-// disk between two jobs. How many follows from how many finished during the
-// last commit; with slow handlers it is none, and what was claimed too much
-// is given back.
+// disk between two jobs. How many follows from how many quick ones finished
+// during the last commit; with slow handlers it is none, since what is claimed
+// would sit there as if it ran. What was claimed too much is given back.
 
 // maxAhead bounds what is claimed beyond the workers.
 const maxAhead = 1000
+
+// quickHandler is the time below which an attempt is a reason to claim ahead.
+// Others lose little by waiting for a commit.
+const quickHandler = 100 * time.Millisecond
 
 // claim fills the room with jobs. It changes the committer's memory in step;
 // rollback undoes that if the commit fails.
@@ -39,7 +43,6 @@ func (c *committer) claim(t *txn) error {
 	if r == nil || c.alone != nil && !c.alone.stuck.Load() {
 		return nil
 	}
-	c.giveBackSurplus()
 	if held, err := c.claimSuspect(t); held || err != nil {
 		return err
 	}
@@ -206,8 +209,11 @@ func (c *committer) claimable() bool {
 
 // giveBackSurplus returns jobs that were claimed ahead and have become too
 // many, and those of queues that were paused; they did not start.
-func (c *committer) giveBackSurplus() {
+func (c *committer) giveBackSurplus(t *txn) {
 	r := c.runner
+	if c.alone != nil && !c.alone.stuck.Load() {
+		return
+	}
 	surplus := len(c.running) - r.workers - c.ahead
 	if c.nextSuspect() != 0 {
 		surplus = len(c.running) // they would be beside it
@@ -216,6 +222,7 @@ func (c *committer) giveBackSurplus() {
 		c.dismiss(e)
 		c.returned = append(c.returned, e)
 		e.lane.add(e.id)
+		t.announceReturn(e)
 	}
 }
 
@@ -244,7 +251,7 @@ func (c *committer) encodeRunning() []byte {
 // decodeRunning is the inverse.
 func decodeRunning(b []byte) (alone bool, running, suspects []uint64, ok bool) {
 	d := decoder{b: b}
-	alone = d.byte() == 1
+	mark := d.byte()
 	n := d.count()
 	previous := uint64(0)
 	for len(d.b) > 0 && !d.failed {
@@ -255,7 +262,7 @@ func decodeRunning(b []byte) (alone bool, running, suspects []uint64, ok bool) {
 			suspects = append(suspects, previous)
 		}
 	}
-	return alone, running, suspects, !d.failed && len(running) == n
+	return mark == 1, running, suspects, !d.failed && mark <= 1 && len(running) == n
 }
 
 // waitOf is how long a job has waited since it could first run.

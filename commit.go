@@ -52,6 +52,7 @@ type committer struct {
 	kept      []change // completions that could not be committed yet
 	retryIn   time.Duration
 	underway  []change // the group in the transaction
+	landed    *txn     // the transaction, once it is committed, while OnCommit functions are called
 	inUser    change   // the change whose function is being called
 	stopping  bool
 
@@ -70,6 +71,8 @@ type committer struct {
 	ahead          int     // jobs to claim beyond the workers
 	cautiousUntil  int64   // none before, after a crash
 	virtual        float64 // virtual time of the fair queueing
+
+	given []*execution // given back between two groups, to be told with the next
 
 	// Of the group under way.
 	settled  []*execution // ended
@@ -206,10 +209,19 @@ func (c *committer) loop() {
 }
 
 // survive takes the change that ended the loop's goroutine out of its group
-// and keeps the others for the next round.
+// and keeps the others for the next round. After the commit nothing is left
+// but to tell everybody.
 func (c *committer) survive() {
 	group, culprit := c.underway, c.inUser
 	c.underway, c.inUser = nil, nil
+	if t := c.landed; t != nil { // it was a function given to OnCommit
+		c.landed = nil
+		c.publish(t)
+		c.answer(group, nil)
+		c.retryIn = 0
+		c.wake()
+		return
+	}
 	c.rollback()
 	for _, ch := range group {
 		if ch != culprit {
@@ -316,9 +328,9 @@ func (c *committer) setTimer() {
 // commit applies a group and commits it, and again without what spoils it.
 // It reports false when nothing came of it.
 func (c *committer) commit(group []change) bool {
-	for culprits := 0; ; {
+	for culprits, bound := 0, true; ; {
 		c.underway = group
-		t, culprit, err := c.try(group)
+		t, culprit, err := c.try(group, bound)
 		c.underway = nil
 		switch {
 		case err == nil:
@@ -328,6 +340,7 @@ func (c *committer) commit(group []change) bool {
 			return true
 		case errors.Is(err, errNothingToDo):
 			c.updateLive()
+			c.q.events.publish(t.events)
 			c.answer(group, nil)
 			c.retryIn = 0
 			return false
@@ -353,7 +366,14 @@ func (c *committer) commit(group []change) bool {
 			c.answer(group, err)
 			return false
 		}
-		completions, others := c.divide(group)
+		if errors.Is(err, ErrFileFull) && bound {
+			bound = false // for all but new jobs
+			others, inserts := c.divide(group, func(ch change) bool { _, ok := ch.(*insertion); return !ok })
+			c.answer(inserts, err)
+			group = others
+			continue
+		}
+		completions, others := c.divide(group, func(ch change) bool { _, ok := ch.(*execution); return ok })
 		c.answer(others, err)
 		if len(others) == 0 {
 			c.keep(completions, err)
@@ -377,20 +397,19 @@ func (c *committer) answer(group []change, err error) {
 	}
 }
 
-// divide parts the completions of a group from the other changes, and leaves
-// the results of the others for answer.
-func (c *committer) divide(group []change) (completions, others []change) {
+// divide parts a group, and leaves the results of the others for answer.
+func (c *committer) divide(group []change, wanted func(change) bool) (them, others []change) {
 	var results []error
 	for i, ch := range group {
-		if _, ok := ch.(*execution); ok {
-			completions = append(completions, ch)
+		if wanted(ch) {
+			them = append(them, ch)
 			continue
 		}
 		others = append(others, ch)
 		results = append(results, c.results[i])
 	}
 	c.results = results
-	return completions, others
+	return them, others
 }
 
 // keep saves completions that could not be committed for the next attempt.

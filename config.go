@@ -27,9 +27,9 @@ type Config struct {
 	MaxArgsSize int
 
 	// MaxFileSize bounds the file in bytes: Enqueue answers ErrFileFull
-	// beyond it, while jobs that are stored can still finish. bbolt grows a
-	// file in steps of up to 16 MiB and stops a step early, so the bound is
-	// coarse. No bound by default. Ignored by New.
+	// beyond it, while jobs that are stored can still finish. The file grows
+	// in steps of up to 1 MiB, so the bound is coarse. No bound by default.
+	// Ignored by New.
 	MaxFileSize int
 
 	// ShutdownTimeout is how long handlers may go on once Run's context has
@@ -57,7 +57,8 @@ type Config struct {
 
 	// OnDeath is called after a job died, outside of any transaction, one
 	// call at a time. It is not durable: a crash in between loses the call,
-	// not the dead job.
+	// not the dead job. It may use the queue, but not Close it: Close waits
+	// for it.
 	OnDeath func(Info)
 
 	// EnqueueMiddleware and WorkMiddleware run around every enqueueing and

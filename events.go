@@ -110,6 +110,12 @@ func (ev *events) close() {
 	ev.number.Store(0)
 }
 
+// announceReturn gathers the event of a claimed job that is ready again
+// without a trace in the file.
+func (t *txn) announceReturn(e *execution) {
+	t.announce(&stored{id: e.id, row: &laneRow{key: e.lane.key}, state: Running}, Ready)
+}
+
 // announce gathers the event of a move, if anybody listens.
 func (t *txn) announce(j *stored, to State) {
 	if !t.q.events.wanted() {

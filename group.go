@@ -17,19 +17,22 @@ import (
 //     fails, rollback puts the loop's memory back.
 
 // try is one transaction. culprit is the index of the change that spoilt it,
-// or -1.
-func (c *committer) try(group []change) (t *txn, culprit int, err error) {
+// or -1. bound: it may not grow the file beyond Config.MaxFileSize.
+func (c *committer) try(group []change, bound bool) (t *txn, culprit int, err error) {
 	c.settled, c.taken, c.returned = c.settled[:0], c.taken[:0], c.returned[:0]
 	c.results = append(c.results[:0], make([]error, len(group))...)
 	culprit = -1
-	committed := false
 	err = c.q.store.update(func(tx *bolt.Tx) error {
-		tx.OnCommit(func() { committed = true })
+		tx.OnCommit(func() { c.landed = t })
 		var err error
 		if t, err = c.q.newTxn(tx); err != nil {
 			return err
 		}
 		t.own = true
+		c.q.store.bound(bound)
+		for _, e := range c.given {
+			t.announceReturn(e)
+		}
 		c.group.Store(t)
 		defer c.group.Store(nil)
 		if culprit, err = c.applyGroup(t, group); err != nil {
@@ -37,9 +40,11 @@ func (c *committer) try(group []change) (t *txn, culprit int, err error) {
 		}
 		return c.applyOwn(t)
 	})
-	if committed {
-		err = nil // a panic in a user's OnCommit does not undo the commit
+	if c.landed != nil && err != nil {
+		c.q.log.Error("stint: a function given to OnCommit panicked", "panic", err)
+		err = nil // it does not undo the commit
 	}
+	c.landed = nil
 	return t, culprit, err
 }
 
@@ -68,18 +73,25 @@ func (c *committer) applyGroup(t *txn, group []change) (culprit int, err error) 
 
 // applyOwn is the committer's share of a transaction.
 func (c *committer) applyOwn(t *txn) error {
+	quick := 0
 	for _, e := range c.settled {
 		c.dismiss(e)
-		delete(c.suspects, e.id)
-		if e.outcome.to == Ready {
+		switch {
+		case e.outcome.to != Ready:
+			delete(c.suspects, e.id)
+		case c.suspects[e.id] == nil: // an interrupted suspect stays one
 			e.lane.add(e.id)
 		}
+		if e.duration < quickHandler {
+			quick++
+		}
 	}
-	c.ahead = min(2*len(c.settled), maxAhead)
+	c.ahead = min(2*quick, maxAhead)
 	if t.now < c.cautiousUntil {
 		c.ahead = 0
 	}
 	if c.runner != nil {
+		c.giveBackSurplus(t) // so that what is given back may expire
 		if err := c.promote(t); err != nil {
 			return err
 		}
@@ -143,6 +155,7 @@ func (c *committer) rollback() {
 // publish lets memory, the workers and the listeners know what was committed.
 func (c *committer) publish(t *txn) {
 	c.runningChanged = false
+	c.given = c.given[:0]
 	c.updateLive()
 	c.learn(t)
 	if len(c.taken) > 0 {

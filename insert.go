@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"time"
@@ -57,7 +58,7 @@ func (q *Queue) prepare(p *pending) error {
 		kind:        kind,
 		args:        args,
 		tags:        job.Tags,
-		maxAttempts: uint32(job.MaxAttempts),
+		maxAttempts: uint32(min(job.MaxAttempts, math.MaxInt32)),
 	}
 	if p.at = 0; job.RunAt.After(now) {
 		p.at = micros(job.RunAt)

@@ -81,7 +81,7 @@ const (
 // page reads one page, and where the next one begins, or "".
 func (q *Queue) page(f Filter) (page []Info, next string, err error) {
 	after, err := hex.DecodeString(f.After)
-	if err != nil || f.State > Dead {
+	if err != nil || f.State > Dead || len(after) != 0 && len(after) != cursorSize(f.State) {
 		return nil, "", fmt.Errorf("%w: State %d, After %q; After must be the Cursor of an Info of the same listing", ErrBadFilter, f.State, f.After)
 	}
 	err = q.store.view(func(tx *bolt.Tx) error {
@@ -104,6 +104,17 @@ func (q *Queue) page(f Filter) (page []Info, next string, err error) {
 		return nil
 	})
 	return page, next, q.readError(err)
+}
+
+// cursorSize is the length of the keys that a listing of state walks.
+func cursorSize(state State) int {
+	switch state {
+	case Scheduled, Retrying:
+		return 17
+	case Completed, Dead:
+		return 16
+	}
+	return 8
 }
 
 func (f *Filter) matches(info *Info) bool {

@@ -1,6 +1,9 @@
 package stint
 
-import "slices"
+import (
+	"log/slog"
+	"slices"
+)
 
 // stored is a job in a transaction: its record, its lane, and the state its
 // index entry stands for. rec is nil where a move does not change the record.
@@ -161,5 +164,39 @@ func (t *txn) setAside(row *laneRow, id uint64) error {
 		return err
 	}
 	t.quarantined++
+	t.reports = append(t.reports, report{level: slog.LevelError, text: "stint: the record of a job is damaged and was set aside", info: Info{ID: ID(id), Kind: row.key.kind, Queue: row.key.queue}})
+	if err := t.dropTraces(id); err != nil {
+		return err
+	}
 	return t.move(&stored{id: id, row: row, state: Ready}, gone, 0)
+}
+
+// dropTraces removes the unique place and the expiry of a job whose record
+// cannot tell of them. It looks at all there are, which such a job is rare
+// enough for.
+func (t *txn) dropTraces(id uint64) error {
+	var places, expiries [][]byte
+	_ = t.bucket(bucketPlaces).ForEach(func(k, v []byte) error {
+		if len(v) == 17 && keyID(v[1:]) == id && placeMode(v[0]) != forPeriod { // a period ends by itself
+			places = append(places, append([]byte(nil), k...))
+		}
+		return nil
+	})
+	_ = t.bucket(bucketDue).ForEach(func(k, _ []byte) error {
+		if k[len(k)-1] == dueExpiry && keyID(k[8:]) == id {
+			expiries = append(expiries, append([]byte(nil), k...))
+		}
+		return nil
+	})
+	for _, key := range places {
+		if err := t.delete(bucketPlaces, key); err != nil {
+			return err
+		}
+	}
+	for _, key := range expiries {
+		if err := t.delete(bucketDue, key); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -49,7 +49,9 @@ type Queue struct {
 // A file can be open in one process only: Open waits Config.LockTimeout for
 // it and then answers ErrLocked. Other errors are ErrNotStint,
 // ErrNewerFormat, ErrCorrupt and those of the operating system; none of them
-// changes the file. The file must be on a local disk.
+// changes the file. The file must be on a local disk. Open looks at each of
+// its pages, so that damage is an error and not a crash: some 0.1 s for a
+// million waiting jobs in the page cache, twice that after a crash.
 func Open(path string, cfg *Config) (*Queue, error) {
 	checked, err := cfg.withDefaults()
 	if err != nil {
@@ -59,7 +61,7 @@ func Open(path string, cfg *Config) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, err := newQueue(store{db: db, owned: true}, checked)
+	q, err := newQueue(store{db: db, owned: true, maxSize: checked.MaxFileSize, step: db.AllocSize}, checked)
 	if err != nil {
 		_ = db.Close()
 		return nil, err
@@ -358,6 +360,7 @@ func (q *Queue) foreignTxn(tx *bolt.Tx) (*txn, error) {
 	if err != nil {
 		return nil, err
 	}
+	q.store.bound(true)
 	q.foreign.Store(t)
 	tx.OnCommit(func() {
 		q.foreign.CompareAndSwap(t, nil)

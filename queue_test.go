@@ -47,6 +47,7 @@ func openAt(t testing.TB, path string, cfg *stint.Config) *stint.Queue {
 	}
 	q, err := stint.Open(path, cfg)
 	require.NoError(t, err)
+	q.DB().NoSync = true // the disk's speed is not what these tests are about
 	t.Cleanup(func() {
 		require.NoError(t, q.Close())
 		check(t, path)
@@ -128,6 +129,7 @@ func TestRetriesOverTwentyDays(t *testing.T) {
 		require.NoError(t, err)
 		run(t, q)
 		time.Sleep(30 * 24 * time.Hour)
+		synctest.Wait()
 		require.Equal(t, 25, attempts)
 		info, err := q.Get(id)
 		require.NoError(t, err)

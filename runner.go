@@ -349,6 +349,7 @@ func (c *committer) giveBack(claimed []*execution) {
 			continue
 		}
 		e.lane.add(e.id)
+		c.given = append(c.given, e)
 		c.q.mu.Lock()
 		delete(c.q.live, e.id)
 		c.q.mu.Unlock()

@@ -210,7 +210,8 @@ func (e *execution) endedIn(t *txn) (bool, error) {
 	}
 	j, err := t.find(e.id)
 	if errors.Is(err, ErrNotFound) {
-		return true, nil
+		_, err = t.row(e.rec.key()) // its counts may not be known yet either
+		return true, err
 	}
 	return err == nil && j.state == Completed, err
 }
@@ -247,6 +248,7 @@ func (e *execution) apply(t *txn) error {
 	v := e.outcomeIn(t)
 	switch v.to {
 	case Ready:
+		t.announceReturn(e)
 		return nil // an interruption costs nothing
 	case Completed:
 		return e.complete(t)

@@ -54,6 +54,22 @@ type store struct {
 	db    *bolt.DB
 	owned bool   // by Open, so Close closes it
 	file  string // the identity of the file, in hex, for Work.Key
+
+	maxSize, step int // Config.MaxFileSize, and how bbolt then lets the file grow
+}
+
+// bound keeps the next transaction within Config.MaxFileSize, or lets it grow
+// the file by what it needs: bbolt writes pages anew, so to complete and even
+// to delete a job takes some, and a full file would otherwise stay full. The
+// caller has bbolt's lock for writing.
+func (s *store) bound(on bool) {
+	switch {
+	case s.maxSize == 0:
+	case on:
+		s.db.MaxSize, s.db.AllocSize = s.maxSize, s.step
+	default:
+		s.db.MaxSize, s.db.AllocSize = 0, 0
+	}
 }
 
 // createBuckets makes the buckets in a database that has none of ours.
@@ -110,7 +126,7 @@ func (s *store) identify(root *bolt.Bucket) error {
 	}
 	format, identity := meta.Get(keyFormat), meta.Get(keyFile)
 	switch {
-	case len(format) != 1 || len(identity) != 16:
+	case len(format) != 1 || format[0] == 0 || len(identity) != 16:
 		return fmt.Errorf("%w: %s has no format version; restore a backup", ErrCorrupt, s.db.Path())
 	case format[0] > formatVersion:
 		return fmt.Errorf("%w: %s has format %d, this version reads up to %d; update the program", ErrNewerFormat, s.db.Path(), format[0], formatVersion)

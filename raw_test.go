@@ -1,0 +1,80 @@
+package stint
+
+import (
+	"encoding/binary"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// What tests do to a closed file behind the queue's back.
+
+// StoredJobs counts the records in a database: those that are dead, and all
+// others.
+func StoredJobs(db *bolt.DB) (unfinished, dead int) {
+	_ = db.View(func(tx *bolt.Tx) error {
+		root := tx.Bucket(rootBucket)
+		dead = root.Bucket(bucketNames[bucketDead]).Stats().KeyN
+		unfinished = root.Bucket(bucketNames[bucketJobs]).Stats().KeyN - dead
+		return nil
+	})
+	return unfinished, dead
+}
+
+// RunningJobs is the list of running jobs in a database.
+func RunningJobs(db *bolt.DB) (ids []uint64) {
+	_ = db.View(func(tx *bolt.Tx) error {
+		_, ids, _, _ = decodeRunning(tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]).Get(keyRunning))
+		return nil
+	})
+	return ids
+}
+
+// SetRunning replaces the list of running jobs.
+func SetRunning(db *bolt.DB, value []byte) error {
+	return db.Update(func(tx *bolt.Tx) error {
+		return tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]).Put(keyRunning, value)
+	})
+}
+
+// SetFormat claims that another version of stint wrote the file.
+func SetFormat(db *bolt.DB, version byte) error {
+	return db.Update(func(tx *bolt.Tx) error {
+		return tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]).Put(keyFormat, []byte{version})
+	})
+}
+
+// BucketNames are the buckets inside the root bucket.
+func BucketNames() (names []string) {
+	for _, name := range bucketNames {
+		names = append(names, string(name))
+	}
+	return names
+}
+
+// DropBucket deletes one of them.
+func DropBucket(db *bolt.DB, name string) error {
+	return db.Update(func(tx *bolt.Tx) error { return tx.Bucket(rootBucket).DeleteBucket([]byte(name)) })
+}
+
+// FlipByte damages the record of a job: the byte before its end by back.
+func FlipByte(db *bolt.DB, id ID, back int) error {
+	return db.Update(func(tx *bolt.Tx) error {
+		jobs := tx.Bucket(rootBucket).Bucket(bucketNames[bucketJobs])
+		key := binary.BigEndian.AppendUint64(nil, uint64(id))
+		value := append([]byte(nil), jobs.Get(key)...)
+		value[len(value)-1-back] ^= 0x40
+		return jobs.Put(key, value)
+	})
+}
+
+// Quarantine is what was set aside.
+func Quarantine(db *bolt.DB) map[ID][]byte {
+	aside := map[ID][]byte{}
+	_ = db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(rootBucket).Bucket(bucketNames[bucketQuarantine]).ForEach(func(k, v []byte) error {
+			aside[ID(keyID(k))] = append([]byte(nil), v...)
+			return nil
+		})
+	})
+	return aside
+}
