@@ -423,7 +423,7 @@ func (c *committer) keep(completions []change, err error) {
 		return
 	}
 	if c.retryIn == 0 {
-		c.q.log.Warn("stint: finished jobs cannot be recorded, trying again", "jobs", len(completions), "error", err)
+		c.q.log.Warn("stint: the file cannot be written, and what is finished cannot be recorded; trying again", "finished_jobs", len(completions), "error", err)
 	}
 	c.retryIn = min(max(2*c.retryIn, firstRetry), lastRetry)
 }

@@ -12,7 +12,7 @@
 // backoff, timeout, concurrency. So changing a policy changes the jobs that
 // already wait.
 //
-// One rule to remember: inside a transaction of the same database call
-// [Queue.EnqueueTx], never [Queue.Enqueue], which waits for the very lock you
-// hold.
+// One rule to remember: inside a transaction of the same database, also in the
+// function of Commit, call [Queue.EnqueueTx], never [Queue.Enqueue] nor any
+// other call that changes something: it waits for the very lock you hold.
 package stint

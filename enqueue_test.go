@@ -334,8 +334,8 @@ func TestArgsSize(t *testing.T) {
 
 	scenario(t, "a negative limit means the hard one", func(t *testing.T) {
 		q := open(t, &stint.Config{MaxArgsSize: -1})
-		id := enqueue(t, q, blobOf(16<<20))
-		require.Len(t, get(t, q, id).Args, 16<<20)
+		id := enqueue(t, q, blobOf(2<<20))
+		require.Len(t, get(t, q, id).Args, 2<<20)
 		_, err := q.Enqueue(t.Context(), blobOf(16<<20+1))
 		require.ErrorIs(t, err, stint.ErrArgsTooLarge)
 	})

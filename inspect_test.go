@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ type fate struct {
 
 func (fate) Kind() string { return "fate" }
 
-// peoples a queue with n jobs in each state. Those that run do so until the
+// populate fills a queue with n jobs in each state. Those that run do so until the
 // test ends or they are cancelled.
 func populate(t *testing.T, q *stint.Queue, n int) (ids map[stint.State][]stint.ID) {
 	t.Helper()
@@ -74,30 +75,42 @@ func populate(t *testing.T, q *stint.Queue, n int) (ids map[stint.State][]stint.
 	require.NoError(t, q.Pause(t.Context(), "halted", "the test"))
 
 	ids = map[stint.State][]stint.ID{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
 	for i := range n {
-		for _, s := range allStates {
-			opts := []stint.Option{stint.Priority(1 + i%4), stint.OnQueue([]string{"default", "low"}[i%2])}
-			switch s {
-			case stint.Ready:
-				opts = append(opts, stint.OnQueue([]string{"stopped", "halted"}[i%2]))
-			case stint.Scheduled:
-				opts = append(opts, stint.In(time.Duration(24+i*17%n)*time.Hour))
+		wg.Go(func() {
+			for _, s := range allStates {
+				args, opts := fated(s, i, n)
+				id := enqueue(t, q, args, opts...)
+				mu.Lock()
+				ids[s] = append(ids[s], id)
+				mu.Unlock()
 			}
-			if i%3 == 0 {
-				opts = append(opts, stint.Tags("third"))
-			}
-			var args stint.Args = fate{s, i}
-			if s == stint.Ready && i%5 == 0 {
-				args = named{"parked"}
-			}
-			id, err := q.Enqueue(context.Background(), args, opts...)
-			require.NoError(t, err)
-			ids[s] = append(ids[s], id)
-		}
+		})
 	}
+	wg.Wait()
 	want := stint.Counts{Ready: n, Scheduled: n, Retrying: n, Running: n, Completed: n, Dead: n, Parked: (n + 4) / 5}
 	require.Eventually(t, func() bool { return q.Counts() == want }, 10*time.Second, time.Millisecond)
 	return ids
+}
+
+// fated is number i of n jobs of a state, with options of all sorts.
+func fated(s stint.State, i, n int) (args stint.Args, opts []stint.Option) {
+	args = fate{s, i}
+	opts = append(opts, stint.Priority(1+i%4), stint.OnQueue([]string{"default", "low"}[i%2]))
+	switch s {
+	case stint.Ready:
+		opts = append(opts, stint.OnQueue([]string{"stopped", "halted"}[i%2]))
+		if i%5 == 0 {
+			args = named{"parked"}
+		}
+	case stint.Scheduled:
+		opts = append(opts, stint.In(time.Duration(24+i*17%n)*time.Hour))
+	}
+	if i%3 == 0 {
+		opts = append(opts, stint.Tags("third"))
+	}
+	return args, opts
 }
 
 func TestGet(t *testing.T) {
@@ -171,10 +184,14 @@ func TestJobs(t *testing.T) {
 
 		t.Run(name+": page by page nothing is lost or doubled", func(t *testing.T) {
 			for _, oldestFirst := range []bool{false, true} {
-				for _, limit := range []int{7, 99, 100, 101, each, 10_000} {
+				limits := []int{7, 99, 100, 101, each, 10_000}
+				if s == 0 {
+					limits = []int{99, 1000}
+				}
+				for _, limit := range limits {
 					f := stint.Filter{State: s, OldestFirst: oldestFirst}
-					whole := list(t, q, f)
-					var paged []stint.Info
+					whole := idsOf(list(t, q, f))
+					var paged []stint.ID
 					for {
 						f.Limit = limit
 						page := list(t, q, f)
@@ -182,7 +199,7 @@ func TestJobs(t *testing.T) {
 						if len(page) == 0 {
 							break
 						}
-						paged = append(paged, page...)
+						paged = append(paged, idsOf(page)...)
 						f.After = page[len(page)-1].Cursor
 					}
 					require.Equal(t, whole, paged)
@@ -192,9 +209,9 @@ func TestJobs(t *testing.T) {
 
 		t.Run(name+": filters narrow it, alone and together", func(t *testing.T) {
 			all := list(t, q, stint.Filter{State: s})
-			for _, queue := range []string{"", "default", "low", "stopped", "halted", "unknown"} {
+			for _, queue := range []string{"", "default", "stopped", "unknown"} {
 				for _, kind := range []string{"", "fate", "parked", "unknown"} {
-					for _, tag := range []string{"", "third", "thir", "unknown"} {
+					for _, tag := range []string{"", "third", "thir"} {
 						var want []stint.ID
 						for _, info := range all {
 							if (queue == "" || info.Queue == queue) && (kind == "" || info.Kind == kind) && (tag == "" || slices.Contains(info.Tags, tag)) {
@@ -216,10 +233,8 @@ func TestJobs(t *testing.T) {
 	t.Run("a cursor whose job is gone still marks its place", func(t *testing.T) {
 		for _, s := range []stint.State{stint.Ready, stint.Dead, stint.Scheduled, 0} {
 			whole := list(t, q, stint.Filter{State: s})
-			middle := whole[len(whole)/2]
-			if middle.State == stint.Running {
-				middle = whole[len(whole)/2+1]
-			}
+			half := whole[len(whole)/2:]
+			middle := half[slices.IndexFunc(half, func(info stint.Info) bool { return info.State != stint.Running })]
 			rest := idsOf(list(t, q, stint.Filter{State: s, After: middle.Cursor}))
 			require.NoError(t, q.Delete(t.Context(), middle.ID))
 			require.Equal(t, rest, idsOf(list(t, q, stint.Filter{State: s, After: middle.Cursor})))

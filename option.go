@@ -43,7 +43,9 @@ func OnQueue(name string) Option { return func(j *NewJob) { j.Queue = name } }
 
 // Priority orders the jobs of one queue: 1 runs first, 4 last; 2 is the
 // default. A job runs only when its queue has none of a smaller number that
-// could run. Within one priority jobs start in the order of their ids.
+// could run; only jobs that were claimed before it came, as quick ones are
+// while the disk syncs, still start first. Within one priority jobs start in
+// the order of their ids.
 func Priority(p int) Option { return func(j *NewJob) { j.Priority = p } }
 
 // MaxAttempts overrides the Policy of the job's kind for this job.

@@ -1,16 +1,11 @@
 package stint
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"sync"
-	"sync/atomic"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // The settle gate: how an attempt ends.
@@ -25,130 +20,6 @@ import (
 //
 // Commit and CompleteTx come through here too: they complete the job earlier,
 // together with the handler's own writes.
-
-// execution is one claimed job.
-type execution struct {
-	q       *Queue
-	id      uint64
-	rec     record
-	lane    *lane
-	handler *handler
-
-	place   int // in committer.running
-	slot    int // in runner.active
-	outcome verdict
-
-	started  atomic.Int64 // UnixNano, 0 before
-	duration time.Duration
-	stuck    atomic.Bool // past its timeout and still running
-
-	ctx jobContext
-
-	mu        sync.Mutex
-	cancel    context.CancelCauseFunc // nil until it begins
-	stopped   error                   // the cause of stop
-	ended     bool                    // by Commit or CompleteTx
-	left      bool                    // the handler has returned
-	effect    func(*bolt.Tx) error    // of Commit, while it is under way
-	reply     chan error
-	leaving   chan struct{} // closed when the Commit that conclude waits for is over
-	completed *bolt.Tx      // in which CompleteTx completed the job, until it is known to be committed
-	recorded  bool          // by Commit: the committer is through with it
-	inline    bool          // run by Perform: nothing is stored
-}
-
-// jobContext is the context of an attempt: it ends with a cause, and shows
-// its deadline without a timer of its own; the runner has one for all.
-type jobContext struct {
-	context.Context
-	deadline time.Time
-}
-
-func (c *jobContext) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
-
-// work is what the handler gets to see.
-func (e *execution) work() Work {
-	return Work{
-		ID:          ID(e.id),
-		Kind:        e.rec.kind,
-		Queue:       e.rec.queue,
-		Priority:    int(e.rec.priority),
-		Tags:        e.rec.tags,
-		Attempt:     int(e.rec.failures) + 1,
-		MaxAttempts: e.maxAttempts(),
-		EnqueuedAt:  fromMicros(e.rec.created),
-		run:         e,
-	}
-}
-
-func (e *execution) maxAttempts() int {
-	if e.rec.maxAttempts > 0 {
-		return int(e.rec.maxAttempts)
-	}
-	return e.handler.policy.MaxAttempts
-}
-
-// call runs the handler and turns a panic into an error. It does not return
-// if the handler calls runtime.Goexit.
-func (e *execution) call(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = panicError(p)
-		}
-	}()
-	if ctx.Err() != nil {
-		return context.Cause(ctx) // cancelled before it began
-	}
-	return e.handler.run(ctx, e)
-}
-
-// begins gives the attempt its context.
-func (e *execution) begins(base context.Context, deadline time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.ctx.deadline = deadline
-	e.ctx.Context, e.cancel = context.WithCancelCause(base)
-	if e.stopped != nil {
-		e.cancel(e.stopped)
-	}
-}
-
-// stop ends the context of the attempt, now or as soon as it begins. The
-// first cause stays.
-func (e *execution) stop(cause error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.stopped == nil || errors.Is(cause, ErrCancelled) {
-		e.stopped = cause
-	}
-	if e.cancel != nil {
-		e.cancel(cause)
-	}
-}
-
-// cause is why the attempt was told to stop, if it was. Being cancelled
-// outweighs a timeout that came before.
-func (e *execution) cause() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.stopped
-}
-
-// panicked is the error of a handler that panicked.
-type panicked struct {
-	text  string
-	cause error // when the panic's value was an error
-	stack string
-}
-
-func (p *panicked) Error() string { return p.text }
-func (p *panicked) Unwrap() error { return p.cause }
-
-func panicError(value any) error {
-	p := &panicked{text: fmt.Sprintf("panic: %v", value), stack: cut(string(debug.Stack()), maxStackSize)}
-	p.cause, _ = value.(error)
-	return p
-}
 
 // conclude sets the outcome of a handler that has returned err.
 func (e *execution) conclude(err error, took time.Duration) {
@@ -313,29 +184,6 @@ func (e *execution) complete(t *txn) error {
 	return nil
 }
 
-// applyEffect runs the function of Commit and completes the job with it. An
-// error takes the whole transaction back, so that no half of the function's
-// writes stays.
-func (e *execution) applyEffect(t *txn) error {
-	if err := e.callEffect(t); err != nil {
-		return undo{err}
-	}
-	if e.inline || e.completed == t.tx {
-		return nil
-	}
-	return e.complete(t)
-}
-
-func (e *execution) callEffect(t *txn) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = panicError(p)
-		}
-	}()
-	t.wrote = true
-	return e.effect(t.tx)
-}
-
 // end tells the outcome to Commit, if it waits. A worker does not.
 func (e *execution) end(err error) {
 	if e.effect != nil {
@@ -345,85 +193,4 @@ func (e *execution) end(err error) {
 	if err != nil {
 		e.q.lost(e, err)
 	}
-}
-
-// Commit completes the job together with what fn writes into the file, in one
-// transaction that it shares with other jobs: exactly once, also across
-// crashes. Follow-up jobs enqueued with EnqueueTx(tx, …) belong to it. It
-// returns when the transaction is on disk, and the handler should then return
-// nil; nothing it returns can undo a Commit.
-//
-// An error of fn, or a panic, undoes all that fn wrote, is returned, and
-// leaves the job running. As Commit waits for the sync, which other jobs
-// share, more workers mean more throughput: Config.Workers of 100 or more is
-// right for handlers that do little else. fn may be called more than once, so it must touch
-// nothing but tx, and start no transaction of its own.
-func (w *Work) Commit(fn func(tx *bolt.Tx) error) error {
-	e := w.run
-	e.mu.Lock()
-	if e.ended || e.left || e.effect != nil {
-		e.mu.Unlock()
-		return fmt.Errorf("%w: job %d was completed already, or its handler has returned", ErrNotRunning, e.id)
-	}
-	e.effect = fn
-	if e.reply == nil {
-		e.reply = make(chan error, 1)
-	}
-	e.duration = time.Since(e.startedAt())
-	e.mu.Unlock()
-
-	err := fmt.Errorf("%w: job %d cannot be completed any more", ErrClosed, e.id)
-	if e.q.commit.add(e) {
-		err = <-e.reply
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.effect = nil
-	e.ended = err == nil
-	e.recorded = err == nil
-	if e.leaving != nil {
-		close(e.leaving)
-	}
-	return err
-}
-
-// CompleteTx completes the job in a transaction of the handler's own, which
-// must be one of the queue's database: job and effects are committed together
-// or not at all. If the transaction is rolled back, what the handler returns
-// decides.
-func (w *Work) CompleteTx(tx *bolt.Tx) error {
-	e := w.run
-	e.mu.Lock()
-	over := e.ended || e.left || e.completed == tx && tx != nil
-	e.mu.Unlock()
-	if over {
-		return fmt.Errorf("%w: job %d was completed already, or its handler has returned", ErrNotRunning, e.id)
-	}
-	if e.inline {
-		return nil
-	}
-	e.duration = time.Since(e.startedAt())
-	return e.q.inTx(tx, func(t *txn) error {
-		t.completed = append(t.completed, e.id)
-		e.mu.Lock()
-		e.completed = tx
-		e.mu.Unlock()
-		return e.complete(t)
-	}, func() {
-		e.mu.Lock()
-		e.ended = true
-		e.mu.Unlock()
-	})
-}
-
-// Key is an idempotency key for effects outside the file: the same for each
-// attempt of this job, and different from that of any other job of any other
-// file.
-func (w *Work) Key() string { return fmt.Sprintf("%s-%d", w.run.q.store.file, w.ID) }
-
-func (e *execution) startedAt() time.Time {
-	if ns := e.started.Load(); ns != 0 {
-		return time.Unix(0, ns)
-	}
-	return time.Time{}
 }

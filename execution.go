@@ -1,0 +1,144 @@
+package stint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// execution is one claimed job.
+type execution struct {
+	q       *Queue
+	id      uint64
+	rec     record
+	lane    *lane
+	handler *handler
+
+	place   int // in committer.running
+	slot    int // in runner.active
+	outcome verdict
+
+	started  atomic.Int64 // UnixNano, 0 before
+	duration time.Duration
+	stuck    atomic.Bool // past its timeout and still running
+
+	ctx jobContext
+
+	mu        sync.Mutex
+	cancel    context.CancelCauseFunc // nil until it begins
+	stopped   error                   // the cause of stop
+	ended     bool                    // by Commit or CompleteTx
+	left      bool                    // the handler has returned
+	effect    func(*bolt.Tx) error    // of Commit, while it is under way
+	reply     chan error
+	leaving   chan struct{} // closed when the Commit that conclude waits for is over
+	completed *bolt.Tx      // in which CompleteTx completed the job, until it is known to be committed
+	recorded  bool          // by Commit: the committer is through with it
+	inline    bool          // run by Perform: nothing is stored
+}
+
+// jobContext is the context of an attempt: it ends with a cause, and shows
+// its deadline without a timer of its own; the runner has one for all.
+type jobContext struct {
+	context.Context
+	deadline time.Time
+}
+
+func (c *jobContext) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+
+// work is what the handler gets to see.
+func (e *execution) work() Work {
+	return Work{
+		ID:          ID(e.id),
+		Kind:        e.rec.kind,
+		Queue:       e.rec.queue,
+		Priority:    int(e.rec.priority),
+		Tags:        e.rec.tags,
+		Attempt:     int(e.rec.failures) + 1,
+		MaxAttempts: e.maxAttempts(),
+		EnqueuedAt:  fromMicros(e.rec.created),
+		run:         e,
+	}
+}
+
+func (e *execution) maxAttempts() int {
+	if e.rec.maxAttempts > 0 {
+		return int(e.rec.maxAttempts)
+	}
+	return e.handler.policy.MaxAttempts
+}
+
+// call runs the handler and turns a panic into an error. It does not return
+// if the handler calls runtime.Goexit.
+func (e *execution) call(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicError(p)
+		}
+	}()
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // cancelled before it began
+	}
+	return e.handler.run(ctx, e)
+}
+
+// begins gives the attempt its context.
+func (e *execution) begins(base context.Context, deadline time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ctx.deadline = deadline
+	e.ctx.Context, e.cancel = context.WithCancelCause(base)
+	if e.stopped != nil {
+		e.cancel(e.stopped)
+	}
+}
+
+// stop ends the context of the attempt, now or as soon as it begins. The
+// first cause stays.
+func (e *execution) stop(cause error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped == nil || errors.Is(cause, ErrCancelled) {
+		e.stopped = cause
+	}
+	if e.cancel != nil {
+		e.cancel(cause)
+	}
+}
+
+// cause is why the attempt was told to stop, if it was. Being cancelled
+// outweighs a timeout that came before.
+func (e *execution) cause() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stopped
+}
+
+// panicked is the error of a handler that panicked.
+type panicked struct {
+	text  string
+	cause error // when the panic's value was an error
+	stack string
+}
+
+func (p *panicked) Error() string { return p.text }
+func (p *panicked) Unwrap() error { return p.cause }
+
+func panicError(value any) error {
+	p := &panicked{text: fmt.Sprintf("panic: %v", value), stack: cut(string(debug.Stack()), maxStackSize)}
+	p.cause, _ = value.(error)
+	return p
+}
+
+func (e *execution) startedAt() time.Time {
+	if ns := e.started.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}

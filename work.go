@@ -1,0 +1,112 @@
+package stint
+
+import (
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// What a handler may do with its running job, beyond returning: complete it
+// together with its own writes.
+
+// Commit completes the job together with what fn writes into the file, in one
+// transaction that it shares with other jobs: exactly once, also across
+// crashes. Follow-up jobs enqueued with EnqueueTx(tx, …) belong to it. It
+// returns when the transaction is on disk, and the handler should then return
+// nil: nothing it returns can undo a Commit, and the job's place in the limits
+// of its kind and queue is free already.
+//
+// An error of fn, or a panic, undoes all that fn wrote, is returned, and
+// leaves the job running. fn may be called more than once, so it must touch
+// nothing but tx, and start no transaction of its own. A function it gives to
+// tx.OnCommit must not panic: bbolt would not call those of other jobs.
+//
+// As Commit waits for the sync, which other jobs share, more workers mean more
+// throughput: a Config.Workers of 100 or more is right for handlers that do
+// little else.
+func (w *Work) Commit(fn func(tx *bolt.Tx) error) error {
+	e := w.run
+	e.mu.Lock()
+	if e.ended || e.left || e.effect != nil {
+		e.mu.Unlock()
+		return fmt.Errorf("%w: job %d was completed already, or its handler has returned", ErrNotRunning, e.id)
+	}
+	e.effect = fn
+	if e.reply == nil {
+		e.reply = make(chan error, 1)
+	}
+	e.duration = time.Since(e.startedAt())
+	e.mu.Unlock()
+
+	err := fmt.Errorf("%w: job %d cannot be completed any more", ErrClosed, e.id)
+	if e.q.commit.add(e) {
+		err = <-e.reply
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.effect = nil
+	e.ended = err == nil
+	e.recorded = err == nil
+	if e.leaving != nil {
+		close(e.leaving)
+	}
+	return err
+}
+
+// CompleteTx completes the job in a transaction of the handler's own, which
+// must be one of the queue's database: job and effects are committed together
+// or not at all. If the transaction is rolled back, what the handler returns
+// decides.
+func (w *Work) CompleteTx(tx *bolt.Tx) error {
+	e := w.run
+	e.mu.Lock()
+	over := e.ended || e.left || e.completed == tx && tx != nil
+	e.mu.Unlock()
+	if over {
+		return fmt.Errorf("%w: job %d was completed already, or its handler has returned", ErrNotRunning, e.id)
+	}
+	if e.inline {
+		return nil
+	}
+	e.duration = time.Since(e.startedAt())
+	return e.q.inTx(tx, func(t *txn) error {
+		t.completed = append(t.completed, e.id)
+		e.mu.Lock()
+		e.completed = tx
+		e.mu.Unlock()
+		return e.complete(t)
+	}, func() {
+		e.mu.Lock()
+		e.ended = true
+		e.mu.Unlock()
+	})
+}
+
+// Key is an idempotency key for effects outside the file: the same for each
+// attempt of this job, and different from that of any other job of any other
+// file.
+func (w *Work) Key() string { return fmt.Sprintf("%s-%d", w.run.q.store.file, w.ID) }
+
+// applyEffect runs the function of Commit and completes the job with it. An
+// error takes the whole transaction back, so that no half of the function's
+// writes stays.
+func (e *execution) applyEffect(t *txn) error {
+	if err := e.callEffect(t); err != nil {
+		return undo{err}
+	}
+	if e.inline || e.completed == t.tx {
+		return nil
+	}
+	return e.complete(t)
+}
+
+func (e *execution) callEffect(t *txn) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicError(p)
+		}
+	}()
+	t.wrote = true
+	return e.effect(t.tx)
+}
