@@ -209,7 +209,9 @@ func TestWorkGoesOnByItselfAfterAFullDisk(t *testing.T) {
 	_, err := q.Enqueue(t.Context(), note{N: 1}, stint.In(30*time.Millisecond))
 	require.NoError(t, err)
 	disk.leadTo(t, "/dev/full")
-	time.Sleep(100 * time.Millisecond)
+	before := processorTime(t)
+	time.Sleep(400 * time.Millisecond)
+	require.Less(t, processorTime(t)-before, 200*time.Millisecond, "it is not tried all the time")
 	require.Empty(t, ran, "a handler ran without a claim on disk")
 	disk.restore(t)
 	disk = descriptorOf(t, path)
@@ -434,22 +436,24 @@ func childBusy(args childArgs) {
 		}
 		return err
 	}, nil)
-	ctx, cancel := context.WithCancel(childContext())
+	ctx := childContext()
 	say("ready")
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := q.Run(ctx); err != nil {
 			complain("run", err)
 		}
-		cancel()
 	})
 	var next atomic.Int64
 	for range 3 {
 		wg.Go(func() {
-			for ctx.Err() == nil {
+			for failed := 0; ctx.Err() == nil && failed < 2; {
 				if id, err := q.Enqueue(context.Background(), note{N: int(next.Add(1))}); err != nil {
 					complain("enqueue", err)
 					time.Sleep(time.Millisecond)
+					if errors.Is(err, stint.ErrSyncFailed) {
+						failed++ // it will not get better
+					}
 				} else {
 					say("working %d", id)
 				}
@@ -503,7 +507,12 @@ func inject(t *testing.T, c *child, call, how string) (end func()) {
 	}()
 	end = func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it detaches
-		<-ended
+		select {
+		case <-ended:
+		case <-time.After(2 * time.Second): // it waits for a thread that is no more
+			_ = cmd.Process.Kill()
+			<-ended
+		}
 	}
 	t.Cleanup(end)
 	eventually(t, func() bool {
