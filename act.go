@@ -43,7 +43,7 @@ func (q *Queue) Delete(ctx context.Context, id ID) error {
 // match a filter and can take it, and return how many. They work in
 // transactions of up to 500 jobs, so workers go on meanwhile; on an error
 // what was done stays done. The filter must name something, or they answer
-// ErrBadFilter.
+// ErrBadFilter. Without a Limit they go from the newest to the oldest.
 func (q *Queue) RetryAll(ctx context.Context, f Filter) (int, error) {
 	return q.actAll(ctx, f, retryVerb, "")
 }
@@ -120,6 +120,9 @@ const actGroup = 500
 func (q *Queue) actAll(ctx context.Context, f Filter, v verb, word string) (int, error) {
 	if f.State == 0 && f.Queue == "" && f.Kind == "" && f.Tag == "" {
 		return 0, fmt.Errorf("%w: it would match every job; set State, Queue, Kind or Tag", ErrBadFilter)
+	}
+	if f.Limit == 0 {
+		f.OldestFirst = false // a job that ends again during the call is newer, and not met again
 	}
 	acted := 0
 	var ids []ID

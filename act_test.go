@@ -353,6 +353,21 @@ func TestVerbsOnMany(t *testing.T) {
 		require.GreaterOrEqual(t, len(seen.ids()), int(q.Stats().Processed))
 	})
 
+	scenario(t, "a job that has moved on since it was listed is left alone", func(t *testing.T) {
+		q := open(t, nil)
+		handle(q, func(context.Context, *stint.Job[note]) error { return errRefused }, hour)
+		_, err := q.EnqueueSeq(t.Context(), numbered(3000, nil))
+		require.NoError(t, err)
+		run(t, q)
+		n, err := q.KillAll(t.Context(), stint.Filter{State: stint.Ready, OldestFirst: true}, "enough")
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Equal(t, stint.Counts{Dead: n, Retrying: 3000 - n}, q.Counts())
+		for _, info := range list(t, q, stint.Filter{State: stint.Dead}) {
+			require.Zero(t, info.Failures, "it was not ready when it was killed")
+		}
+	})
+
 	scenario(t, "a context that ends says how many were done", func(t *testing.T) {
 		q := fill(t)
 		ctx, cancel := context.WithCancel(t.Context())

@@ -46,7 +46,8 @@ func (c *committer) claim(t *txn) error {
 	if held, err := c.claimSuspect(t); held || err != nil {
 		return err
 	}
-	for len(c.running) < r.workers+c.ahead {
+	fruitless := 0 // jobs that are not to be run: expired, gone, unreadable
+	for len(c.running) < r.workers+c.ahead && fruitless < perGroup {
 		ln := c.pick(t)
 		if ln == nil {
 			return nil
@@ -56,8 +57,12 @@ func (c *committer) claim(t *txn) error {
 		if c.claimed[id] != nil || c.suspects[id] != nil {
 			continue // EnqueueTx announced it after the file had shown it
 		}
-		if _, err := c.take(t, ln, id); err != nil {
+		e, err := c.take(t, ln, id)
+		if err != nil {
 			return err
+		}
+		if e == nil {
+			fruitless++
 		}
 	}
 	return nil

@@ -68,9 +68,11 @@ type committer struct {
 	runningChanged bool             // since the value in the file was written
 	suspects       map[uint64]*lane // jobs to be run alone
 	alone          *execution
-	ahead          int     // jobs to claim beyond the workers
-	cautiousUntil  int64   // none before, after a crash
-	virtual        float64 // virtual time of the fair queueing
+	clearedAlone   *execution       // alone before the group under way
+	cleared        map[uint64]*lane // suspects before it, where it changed them
+	ahead          int              // jobs to claim beyond the workers
+	cautiousUntil  int64            // none before, after a crash
+	virtual        float64          // virtual time of the fair queueing
 
 	given []*execution // given back between two groups, to be told with the next
 
@@ -195,7 +197,10 @@ func (c *committer) loop() {
 			continue
 		}
 		if c.stopping {
-			break
+			if len(c.kept) == 0 {
+				break
+			}
+			continue
 		}
 		select {
 		case <-c.signal:
@@ -339,7 +344,9 @@ func (c *committer) commit(group []change) bool {
 			c.retryIn = 0
 			return true
 		case errors.Is(err, errNothingToDo):
+			c.q.mu.Lock()
 			c.updateLive()
+			c.q.mu.Unlock()
 			c.q.events.publish(t.events)
 			c.answer(group, nil)
 			c.retryIn = 0
@@ -433,6 +440,7 @@ func (c *committer) fail(err error) {
 	if !c.broken.CompareAndSwap(nil, &err) {
 		return
 	}
+	c.retryIn = 0 // what was kept is answered at once
 	c.q.log.Error("stint: the queue takes no more writes", "error", err)
 	if c.runner != nil {
 		c.runner.abort()

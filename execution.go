@@ -20,9 +20,10 @@ type execution struct {
 	lane    *lane
 	handler *handler
 
-	place   int // in committer.running
-	slot    int // in runner.active
-	outcome verdict
+	place     int  // in committer.running
+	slot      int  // in runner.active
+	straggler bool // given back while its handler still ran; the committer's
+	outcome   verdict
 
 	started  atomic.Int64 // UnixNano, 0 before
 	duration time.Duration

@@ -2,6 +2,7 @@ package stint
 
 import (
 	"errors"
+	"maps"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
@@ -21,6 +22,7 @@ import (
 func (c *committer) try(group []change, bound bool) (t *txn, culprit int, err error) {
 	c.settled, c.taken, c.returned = c.settled[:0], c.taken[:0], c.returned[:0]
 	c.results = append(c.results[:0], make([]error, len(group))...)
+	c.clearedAlone, c.cleared = c.alone, nil
 	culprit = -1
 	err = c.q.store.update(func(tx *bolt.Tx) error {
 		tx.OnCommit(func() { c.landed = t })
@@ -63,6 +65,9 @@ func (c *committer) applyGroup(t *txn, group []change) (culprit int, err error) 
 		if u := (undo{}); errors.As(err, &u) {
 			return i, err
 		}
+		if errors.Is(err, ErrCorrupt) {
+			return -1, err // half of the change may be written
+		}
 		c.results[i] = err
 		if e, ok := ch.(*execution); ok && err == nil && !e.inline {
 			c.settled = append(c.settled, e)
@@ -78,7 +83,7 @@ func (c *committer) applyOwn(t *txn) error {
 		c.dismiss(e)
 		switch {
 		case e.outcome.to != Ready:
-			delete(c.suspects, e.id)
+			c.clearSuspect(e.id)
 		case c.suspects[e.id] == nil: // an interrupted suspect stays one
 			e.lane.add(e.id)
 		}
@@ -125,7 +130,11 @@ func (c *committer) rollback() {
 		c.dismiss(e)
 	}
 	for _, e := range c.settled {
-		if c.claimed[e.id] == nil {
+		switch {
+		case c.claimed[e.id] != nil:
+		case e.straggler:
+			c.claimed[e.id] = e
+		default:
 			c.admit(e)
 		}
 	}
@@ -137,6 +146,8 @@ func (c *committer) rollback() {
 	}
 	c.settled, c.taken, c.returned = c.settled[:0], c.taken[:0], c.returned[:0]
 	c.nextDue, c.nextPrune = 1, 1 // look again
+	maps.Copy(c.suspects, c.cleared)
+	c.alone, c.cleared = c.clearedAlone, nil
 
 	c.q.mu.Lock()
 	defer c.q.mu.Unlock()
@@ -156,8 +167,7 @@ func (c *committer) rollback() {
 func (c *committer) publish(t *txn) {
 	c.runningChanged = false
 	c.given = c.given[:0]
-	c.updateLive()
-	c.learn(t)
+	c.learn(t, c.updateLive)
 	if len(c.taken) > 0 {
 		c.runner.hand(c.taken)
 	}
@@ -169,11 +179,9 @@ func (c *committer) publish(t *txn) {
 	}
 }
 
-// updateLive publishes which jobs are running.
+// updateLive publishes which jobs are running. Queue.mu is held.
 func (c *committer) updateLive() {
 	q := c.q
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	for _, e := range c.settled {
 		delete(q.live, e.id)
 	}
@@ -186,23 +194,27 @@ func (c *committer) updateLive() {
 }
 
 // learn takes over what a committed transaction has changed, be it the
-// committer's own or one of EnqueueTx.
-func (c *committer) learn(t *txn) {
+// committer's own or one of EnqueueTx. live changes which jobs are running, in
+// step with the counts.
+func (c *committer) learn(t *txn, live func()) {
 	q := c.q
 	for _, row := range t.rows {
-		ln := c.laneOf(row)
-		q.mu.Lock()
-		if ln.txid < t.id {
-			ln.n, ln.txid = row.n, t.id
-		}
-		q.mu.Unlock()
+		c.laneOf(row)
 	}
 	for _, p := range t.paused {
-		qs := c.queueOf(p.queue)
-		q.mu.Lock()
-		qs.pause = p.pause
-		q.mu.Unlock()
+		c.queueOf(p.queue)
 	}
+	q.mu.Lock()
+	live()
+	for _, row := range t.rows {
+		if ln := q.lanes[row.key]; ln.txid < t.id {
+			ln.n, ln.txid = row.n, t.id
+		}
+	}
+	for _, p := range t.paused {
+		c.queueOf(p.queue).pause = p.pause
+	}
+	q.mu.Unlock()
 	q.unfinished.Add(int64(t.unfinished))
 	if t.nextDue != 0 && (c.nextDue == 0 || t.nextDue < c.nextDue) {
 		c.nextDue = t.nextDue
@@ -217,12 +229,11 @@ func (c *committer) learn(t *txn) {
 
 // learnForeign is learn for a transaction of the caller's.
 func (c *committer) learnForeign(t *txn) {
-	c.q.mu.Lock()
-	for _, id := range t.completed {
-		delete(c.q.live, id) // or the counts would have it as running and not at all
-	}
-	c.q.mu.Unlock()
-	c.learn(t)
+	c.learn(t, func() {
+		for _, id := range t.completed {
+			delete(c.q.live, id) // or the counts would have it as running and not at all
+		}
+	})
 	for _, r := range t.readied {
 		c.laneOf(r.row).add(r.id)
 	}

@@ -177,6 +177,9 @@ func (q *Queue) newInsertion(n int) *insertion {
 // recycle gives it back. Not for one that was dropped or used in a foreign
 // transaction: bbolt holds its buffers until that transaction ends.
 func (q *Queue) recycle(ins *insertion) {
+	if ins.state.Load() == ticketLeft {
+		return // the inbox still has it, though middleware may hide that
+	}
 	const maxKept = 16 << 10
 	if ins.doubled {
 		return

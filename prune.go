@@ -56,6 +56,9 @@ func (t *txn) firstKeys(name bucketName, until int64, limit int) (entries []entr
 }
 
 func (t *txn) fireDue(key, value []byte) error {
+	if k, _ := t.cursor(bucketDue).Seek(key); string(k) != string(key) {
+		return nil // an entry before it has ended the job
+	}
 	at := int64(keyID(key))
 	switch key[len(key)-1] {
 	case dueDelay:
@@ -169,10 +172,11 @@ func (t *txn) bury(j *stored) error {
 	t.reports = append(t.reports, report{level: slog.LevelError, text: "stint: a job is dead and will not run again", info: info, death: true})
 	t.pruneAfter(t.now, t.q.cfg.KeepDead)
 
-	dead := t.deadJobs()
-	if dead <= t.q.cfg.MaxDead {
+	surplus := min(t.deadJobs()-t.q.cfg.MaxDead, perGroup-t.trimmed)
+	if surplus <= 0 {
 		return nil
 	}
-	oldest, _ := t.firstKeys(bucketDead, math.MaxInt64, min(dead-t.q.cfg.MaxDead, perGroup))
+	t.trimmed += surplus
+	oldest, _ := t.firstKeys(bucketDead, math.MaxInt64, surplus)
 	return t.removeKept(oldest, Dead)
 }

@@ -133,7 +133,7 @@ func (q *Queue) loadLanes() error {
 		})
 	})
 	if err == nil {
-		q.commit.learn(t)
+		q.commit.learn(t, func() {})
 	}
 	return err
 }
@@ -259,7 +259,10 @@ func (q *Queue) EnqueueSeq(ctx context.Context, args iter.Seq[Args], opts ...Opt
 // EnqueueTx stores a job in the caller's own transaction, which must be a
 // writable one of the queue's database: the job exists if and when that
 // commits, and workers wake up by themselves then. Errors are those of
-// Enqueue; the caller decides whether one of them undoes the transaction.
+// Enqueue; the caller decides whether one of them undoes the transaction. A
+// function given to tx.OnCommit before must not panic: bbolt then calls none
+// behind it, and the workers see the job only when they look into the file
+// again.
 func (q *Queue) EnqueueTx(tx *bolt.Tx, args Args, opts ...Option) (ID, error) {
 	jobs := make([]pending, 1)
 	p := &jobs[0]
@@ -302,6 +305,9 @@ func (q *Queue) insertAll(ctx context.Context, ins *insertion) error {
 		ins.doubled = true
 		err := q.submit(ctx, again, &again.ticket)
 		ins.stored = again.stored
+		if again.state.Load() == ticketLeft {
+			ins.state.Store(ticketLeft) // they share their jobs
+		}
 		return err
 	}
 	if len(q.cfg.EnqueueMiddleware) == 0 {

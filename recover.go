@@ -77,7 +77,7 @@ func (q *Queue) recoverOrphans() error {
 		return storeError(err)
 	}
 	q.commit.cautiousUntil = t.now + caution.Microseconds()
-	q.commit.learn(t)
+	q.commit.learn(t, func() {})
 	q.log.Info("stint: the last process did not stop cleanly; its running jobs are ready again", "jobs", len(running), "suspects", len(found))
 	return nil
 }
@@ -131,6 +131,19 @@ func (c *committer) nextSuspect() (oldest uint64) {
 	return oldest
 }
 
+// clearSuspect forgets a suspect, until the group is rolled back.
+func (c *committer) clearSuspect(id uint64) {
+	ln := c.suspects[id]
+	if ln == nil {
+		return
+	}
+	delete(c.suspects, id)
+	if c.cleared == nil {
+		c.cleared = map[uint64]*lane{}
+	}
+	c.cleared[id] = ln
+}
+
 // claimSuspect claims the next suspect, alone. While one may run, it holds
 // all other claims back.
 func (c *committer) claimSuspect(t *txn) (held bool, err error) {
@@ -150,6 +163,6 @@ func (c *committer) claimSuspect(t *txn) (held bool, err error) {
 			c.alone = e
 			return true, nil
 		}
-		delete(c.suspects, id) // gone, or delayed and innocent enough
+		c.clearSuspect(id) // gone, or delayed and innocent enough
 	}
 }

@@ -345,7 +345,7 @@ func (c *committer) giveBack(claimed []*execution) {
 		}
 		c.dismiss(e)
 		if e.started.Load() != 0 {
-			c.claimed[e.id] = e
+			c.claimed[e.id], e.straggler = e, true
 			continue
 		}
 		e.lane.add(e.id)

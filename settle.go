@@ -171,6 +171,10 @@ func (e *execution) complete(t *txn) error {
 		return err
 	}
 	j := &stored{id: e.id, rec: &e.rec, row: row, state: Running}
+	if t.q.cfg.KeepCompleted != 0 {
+		rec := e.rec // move changes it
+		j.rec = &rec
+	}
 	if start := e.startedAt(); !start.IsZero() {
 		t.samples = append(t.samples, sample{wait: e.waitOf(start), run: e.duration})
 	}

@@ -72,6 +72,7 @@ func (q *Queue) Counts() Counts {
 		sum.Running++
 		sum.Ready--
 	}
+	sum.Ready = max(sum.Ready, 0) // CompleteTx is seen a moment late
 	return sum
 }
 
@@ -119,6 +120,9 @@ func (q *Queue) Queues() []QueueInfo {
 		qi := info(e.rec.queue)
 		qi.Running++
 		qi.Ready--
+	}
+	for _, qi := range byName {
+		qi.Ready = max(qi.Ready, 0)
 	}
 	q.mu.RUnlock()
 

@@ -32,7 +32,8 @@ type txn struct {
 	blocks    map[blockKey]*readyBlock
 	lastBlock *readyBlock
 
-	wrote bool // whether there is anything to commit
+	wrote   bool // whether there is anything to commit
+	trimmed int  // dead jobs removed to keep within Config.MaxDead
 
 	// What memory learns from the commit.
 	readied     []readied    // jobs that now wait for a worker
