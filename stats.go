@@ -59,8 +59,9 @@ type Stats struct {
 	Quarantined      int           // records that could not be read, set aside by this process
 }
 
-// Counts is the number of jobs by state, as of the last commit. It reads
-// memory only.
+// Counts is the number of jobs by state, as of the last commit; what a
+// transaction of the application has changed counts a moment after it. It
+// reads memory only.
 func (q *Queue) Counts() Counts {
 	q.mu.RLock()
 	defer q.mu.RUnlock()

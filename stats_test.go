@@ -3,6 +3,7 @@ package stint_test
 import (
 	"context"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -132,6 +133,61 @@ func TestCounts(t *testing.T) {
 		require.Zero(t, q.Counts())
 		recount(t, q)
 		close(release)
+	})
+}
+
+func TestCountsWhileJobsMove(t *testing.T) {
+	// watched calls see with the counts, again and again, while n jobs run.
+	watched := func(t *testing.T, work func(*stint.Queue, *stint.Job[note]) error, see func(c stint.Counts) bool) {
+		t.Helper()
+		q := open(t, &stint.Config{KeepCompleted: -1, Workers: 4})
+		handle(q, func(_ context.Context, job *stint.Job[note]) error { return work(q, job) }, nil)
+		run(t, q)
+		const n = 400
+		var wg sync.WaitGroup
+		done := make(chan struct{})
+		wg.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				c := q.Counts()
+				if !see(c) || c != (stint.Counts{Ready: c.Ready, Running: c.Running, Completed: c.Completed}) {
+					t.Errorf("%+v", c)
+					return
+				}
+				for _, qi := range q.Queues() {
+					if qi.Ready < 0 || qi.Running < 0 {
+						t.Errorf("%+v", qi)
+						return
+					}
+				}
+			}
+		})
+		for i := range n {
+			enqueue(t, q, note{N: i})
+		}
+		require.Eventually(t, func() bool { return q.Counts() == stint.Counts{Completed: n} }, 10*time.Second, time.Millisecond)
+		close(done)
+		wg.Wait()
+	}
+
+	t.Run("nobody ever sees a job twice, or less than none", func(t *testing.T) {
+		last := 0
+		watched(t, func(*stint.Queue, *stint.Job[note]) error { return nil }, func(c stint.Counts) bool {
+			total := c.Ready + c.Running + c.Completed
+			grows := total >= last && total <= 400
+			last = total
+			return grows && c.Ready >= 0 && c.Running >= 0
+		})
+	})
+
+	t.Run("not even with CompleteTx, which they learn of a moment late", func(t *testing.T) {
+		watched(t, func(q *stint.Queue, job *stint.Job[note]) error { return q.DB().Update(job.CompleteTx) }, func(c stint.Counts) bool {
+			return c.Ready >= 0 && c.Running >= 0 && c.Completed <= 400
+		})
 	})
 }
 

@@ -1,0 +1,74 @@
+package stint_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stintq/stint"
+)
+
+func TestExpiryAcrossADowntime(t *testing.T) {
+	scenario(t, "a job whose delay and expiry are both over when Run starts is dead, and nothing else", func(t *testing.T) {
+		q := open(t, nil)
+		handle(q, func(context.Context, *stint.Job[note]) error { panic("it has expired") }, nil)
+		id := enqueue(t, q, note{}, stint.In(30*time.Millisecond), stint.ExpiresIn(10*time.Millisecond))
+		time.Sleep(time.Second)
+		run(t, q)
+		synctest.Wait()
+		require.Equal(t, stint.Counts{Dead: 1}, q.Counts())
+		require.Contains(t, get(t, q, id).Reason, "expired")
+	})
+
+	scenario(t, "a backlog that has expired is buried in steps", func(t *testing.T) {
+		q := open(t, &stint.Config{MaxDead: -1})
+		handle(q, func(context.Context, *stint.Job[note]) error { panic("it has expired") }, nil)
+		const n = 5000
+		_, err := q.EnqueueSeq(t.Context(), numbered(n, nil), stint.ExpiresIn(time.Minute))
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		before := lastTx(q.DB())
+		run(t, q)
+		synctest.Wait()
+		require.Equal(t, stint.Counts{Dead: n}, q.Counts())
+		require.GreaterOrEqual(t, lastTx(q.DB())-before, 3)
+	})
+}
+
+func TestRetryAllDoesNotMeetItsOwnJobsAgain(t *testing.T) {
+	scenario(t, "also if they die at once and the filter says oldest first", func(t *testing.T) {
+		q := open(t, nil)
+		handle(q, func(context.Context, *stint.Job[note]) error { return stint.Kill(errRefused) }, nil)
+		const n = 2000
+		_, err := q.EnqueueSeq(t.Context(), numbered(n, nil))
+		require.NoError(t, err)
+		run(t, q)
+		synctest.Wait()
+		retried, err := q.RetryAll(t.Context(), stint.Filter{State: stint.Dead, OldestFirst: true})
+		require.NoError(t, err)
+		require.Equal(t, n, retried)
+		synctest.Wait()
+		require.Equal(t, stint.Counts{Dead: n}, q.Counts())
+	})
+}
+
+func TestMiddlewareThatHidesTheEndOfTheContext(t *testing.T) {
+	hide := func(ctx context.Context, _ []*stint.NewJob, next func(context.Context) error) error {
+		_ = next(ctx)
+		return nil
+	}
+	q := open(t, &stint.Config{EnqueueMiddleware: []stint.EnqueueMiddleware{hide}})
+	tx, err := q.DB().Begin(true) // the committer waits for it
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = q.Enqueue(ctx, note{N: 1})
+	require.NoError(t, err, "as the middleware says")
+	go func() { _ = tx.Rollback() }()
+	_, err = q.Enqueue(t.Context(), note{N: 2})
+	require.NoError(t, err)
+	require.Equal(t, stint.Counts{Ready: 1, Parked: 1}, q.Counts())
+}
