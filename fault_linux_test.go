@@ -75,11 +75,6 @@ func (d *descriptor) restore(t *testing.T) {
 // close ends the lock, which the copy of the descriptor would keep.
 func (d *descriptor) close() { _ = syscall.Close(d.saved) }
 
-func eventually(t *testing.T, cond func() bool, what string, args ...any) {
-	t.Helper()
-	require.Eventually(t, cond, 20*time.Second, time.Millisecond, append([]any{what}, args...)...)
-}
-
 // jammed is a queue with jobs whose handlers wait to be released.
 type jammed struct {
 	*stint.Queue

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -109,7 +110,7 @@ func TestMaxAttemptsOption(t *testing.T) {
 	scenario(t, "a huge number stays a huge number", func(t *testing.T) {
 		q := open(t, nil)
 		one := 1 // 1<<32 is 0, which is the Policy's number, in 32 bits
-		for _, n := range []int{math.MaxInt32, math.MaxInt, max(one<<32, math.MaxInt32), max(one<<32+1, math.MaxInt32)} {
+		for _, n := range []int{math.MaxInt32, math.MaxInt, max(one<<(strconv.IntSize-32), math.MaxInt32), max(one<<(strconv.IntSize-32)+1, math.MaxInt32)} {
 			require.GreaterOrEqual(t, get(t, q, enqueue(t, q, note{}, stint.MaxAttempts(n))).MaxAttempts, math.MaxInt32)
 		}
 	})

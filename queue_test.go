@@ -140,3 +140,8 @@ func TestRetriesOverTwentyDays(t *testing.T) {
 		require.InDelta(t, 16.5, days, 1, "sum of n⁴+15 for 24 waits")
 	})
 }
+
+func eventually(t *testing.T, cond func() bool, what string, args ...any) {
+	t.Helper()
+	require.Eventually(t, cond, 20*time.Second, time.Millisecond, append([]any{what}, args...)...)
+}
