@@ -68,6 +68,7 @@ func life(t *testing.T, rnd *rand.Rand, steps int) {
 			return nil
 		}, &stint.Policy{MaxAttempts: 3, Backoff: stint.Constant(30 * time.Minute), Timeout: time.Hour})
 		stop = run(t, q)
+		synctest.Wait()
 	}
 	option := func() (opts []stint.Option) {
 		opts = append(opts, stint.OnQueue([]string{"a", "b", "c"}[rnd.IntN(3)]), stint.Priority(1+rnd.IntN(4)))

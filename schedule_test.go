@@ -235,7 +235,7 @@ func TestExpiry(t *testing.T) {
 		id := enqueue(t, q, note{}, stint.ExpiresIn(time.Minute))
 		time.Sleep(time.Minute - 1)
 		require.Equal(t, stint.Ready, get(t, q, id).State)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		dies(t, q, id, at)
 		require.Equal(t, stint.Counts{Dead: 1}, q.Counts())
