@@ -276,14 +276,74 @@ func TestCloseOnAFullDiskNamesTheJobs(t *testing.T) {
 	eventually(t, func() bool { return q.Counts() == stint.Counts{} }, "they run again")
 }
 
-// A file system that is really full: pages that the file has already can be
-// written again, new ones cannot.
-func TestFullFileSystem(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=3m"); err != nil {
+// tmpfs is a small file system of the test's own.
+func tmpfs(t *testing.T, size string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := syscall.Mount("none", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Skipf("mounting a tmpfs needs root: %v", err)
 	}
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) })
+	return dir
+}
+
+// fillDisk writes a file until the disk is full.
+func fillDisk(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	require.NoError(t, err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NoError(t, f.Close())
+}
+
+// Open may fail on a full disk after a crash, but then it has changed nothing:
+// the crash is counted once, by the Open that succeeds.
+func TestOpenOnAFullDiskAfterACrash(t *testing.T) {
+	dir := tmpfs(t, "3m")
+	path := filepath.Join(dir, "queue.db")
+	var jobs []stint.Args
+	for i := range 10 {
+		jobs = append(jobs, note{N: i})
+	}
+	for range 500 { // so that the rewritten records need new pages
+		jobs = append(jobs, other{S: strings.Repeat("y", 2000)})
+	}
+	ids := enqueueClosed(t, path, jobs...)
+	c := startChild(t, childArgs{Mode: "sleep", File: path})
+	c.await("running", 10)
+	c.kill()
+	fillDisk(t, filepath.Join(dir, "ballast"))
+	failures := 0
+	for range 3 {
+		q, err := stint.Open(path, &stint.Config{Logger: quiet})
+		if err == nil {
+			_ = q.Close()
+			break
+		}
+		failures++
+		require.ErrorIs(t, err, syscall.ENOSPC)
+	}
+	t.Logf("Open failed %d times of 3", failures)
+	require.NoError(t, os.Remove(filepath.Join(dir, "ballast")))
+	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	require.NoError(t, err)
+	for _, id := range ids[:10] {
+		info, err := q.Get(id)
+		require.NoError(t, err)
+		require.Equal(t, 1, info.Crashes)
+	}
+	require.Equal(t, len(jobs), q.Counts().Ready)
+	require.NoError(t, q.Close())
+	check(t, path)
+}
+
+// A file system that is really full: pages that the file has already can be
+// written again, new ones cannot.
+func TestFullFileSystem(t *testing.T) {
+	dir := tmpfs(t, "3m")
 	ballast, err := os.Create(filepath.Join(dir, "ballast"))
 	require.NoError(t, err)
 	_, err = ballast.Write(make([]byte, 1<<20))
@@ -299,10 +359,7 @@ func TestFullFileSystem(t *testing.T) {
 	}
 	stored--
 	require.ErrorIs(t, err, syscall.ENOSPC)
-	for err = nil; err == nil; {
-		_, err = ballast.Write(make([]byte, 4096))
-	}
-	require.ErrorIs(t, err, syscall.ENOSPC)
+	fillDisk(t, ballast.Name())
 	close(j.release)
 	eventually(t, func() bool { return strings.Contains(j.log.String(), "cannot be recorded") }, "the warning")
 	require.NoError(t, ballast.Close())

@@ -95,23 +95,24 @@ func TestMemoryOfALongQueue(t *testing.T) {
 	t.Logf("%d jobs stored in %v", jobs, time.Since(start).Round(time.Millisecond))
 	require.NoError(t, q.Close())
 
+	previous := "a clean stop"
 	for _, end := range []string{"a clean stop", "a kill"} {
 		c := startChild(t, childArgs{Mode: "backlog", File: path, Log: "sit"})
 		c.await("ready", 1)
 		var heap int
 		_, err := fmt.Sscan(c.await("heap", 1), &heap)
 		require.NoError(t, err)
-		t.Logf("opened in %s, heap in use %.1f MiB", c.await("opened", 1), float64(heap)/(1<<20))
+		t.Logf("opened after %s in %s, heap in use %.1f MiB", previous, c.await("opened", 1), float64(heap)/(1<<20))
 		require.Less(t, heap, 64<<20)
 		if end == "a kill" {
 			c.kill()
 		} else {
 			c.stop()
 		}
-		t.Logf("%s:", end)
+		previous = end
 	}
 	c := startChild(t, childArgs{Mode: "backlog", File: path, Log: "drain"})
 	c.succeeds()
-	t.Logf("opened in %s, drained in %s, resident %s KiB", c.await("opened", 1), c.await("drained", 1), c.await("resident", 1))
+	t.Logf("opened after %s in %s, drained in %s, resident %s KiB", previous, c.await("opened", 1), c.await("drained", 1), c.await("resident", 1))
 	require.Zero(t, openAt(t, path, nil).Counts())
 }
