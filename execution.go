@@ -55,7 +55,7 @@ func (c *jobContext) Deadline() (time.Time, bool) { return c.deadline, !c.deadli
 
 // work is what the handler gets to see.
 func (e *execution) work() Work {
-	return Work{
+	w := Work{
 		ID:          ID(e.id),
 		Kind:        e.rec.kind,
 		Queue:       e.rec.queue,
@@ -64,8 +64,13 @@ func (e *execution) work() Work {
 		Attempt:     int(e.rec.failures) + 1,
 		MaxAttempts: e.maxAttempts(),
 		EnqueuedAt:  fromMicros(e.rec.created),
+		BatchID:     ID(e.rec.batch),
 		run:         e,
 	}
+	if o := e.rec.origin; o != nil {
+		w.Schedule, w.ScheduledFor, w.Missed, w.MissedSince = o.schedule, fromMicros(o.at), int(o.missed), fromMicros(o.since)
+	}
+	return w
 }
 
 func (e *execution) maxAttempts() int {

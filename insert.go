@@ -26,6 +26,7 @@ type pending struct {
 	buf  []byte
 	body uint32 // checksum of buf without the id
 	id   uint64 // given by insert
+	sure bool   // not bounded by Config.MaxJobs: the queue itself enqueues it
 }
 
 // prepare fills in defaults, checks, and encodes.
@@ -76,9 +77,13 @@ func (q *Queue) prepare(p *pending) error {
 			p.rec.placeMode, p.rec.placeUntil = forPeriod, micros(now.Add(u.period))
 		}
 	}
+	p.encode()
+	return nil
+}
+
+func (p *pending) encode() {
 	p.buf = p.rec.appendTo(p.buf[:0])
 	p.body = bodySum(p.buf)
-	return nil
 }
 
 // withPolicy gives a new job the queue and priority of its kind.
@@ -105,7 +110,7 @@ func (t *txn) insert(p *pending) error {
 			return fmt.Errorf("%w: job %d", ErrDuplicate, holder)
 		}
 	}
-	if t.q.unfinished.Load()+int64(t.unfinished) >= int64(t.q.cfg.MaxJobs) {
+	if !p.sure && t.q.unfinished.Load()+int64(t.unfinished) >= int64(t.q.cfg.MaxJobs) {
 		return fmt.Errorf("%w: %d unfinished jobs are stored; let workers catch up or raise Config.MaxJobs", ErrQueueFull, t.q.cfg.MaxJobs)
 	}
 	row, err := t.row(p.rec.key())

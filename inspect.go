@@ -194,13 +194,33 @@ func (r *reader) info(id uint64) (Info, error) {
 // info describes a job as far as its record goes.
 func (j *stored) info() Info {
 	r := j.rec
-	return Info{
+	info := Info{
 		ID: ID(j.id), Kind: r.kind, Queue: r.queue, State: j.state, Priority: int(r.priority),
 		Args: r.args, Tags: r.tags,
 		EnqueuedAt: fromMicros(r.created), RunAt: fromMicros(r.runAt), ExpiresAt: fromMicros(r.expires), FinishedAt: fromMicros(r.finished),
 		MaxAttempts: int(r.maxAttempts), Failures: int(r.failures), Snoozes: int(r.snoozes), Crashes: int(r.crashes),
-		Attempts: r.attempts, Reason: r.reason,
+		Attempts: r.attempts, Reason: r.reason, BatchID: ID(r.batch),
 	}
+	if o := r.origin; o != nil {
+		info.Schedule, info.ScheduledFor, info.Missed = o.schedule, fromMicros(o.at), int(o.missed)
+	}
+	if s := r.stash; s != nil {
+		s.describe(&info)
+	}
+	return info
+}
+
+func (s *stash) describe(info *Info) {
+	for _, step := range s.steps {
+		info.Steps = append(info.Steps, step.name)
+	}
+	if len(s.cursor) > 0 {
+		info.Checkpoint = s.cursor
+	}
+	if len(s.result) > 0 {
+		info.Result = s.result
+	}
+	info.Progress, info.Log = s.progress, s.log
 }
 
 // info describes a running job.

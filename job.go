@@ -81,6 +81,17 @@ type Info struct {
 	Snoozes     int // attempts that ended in Snooze
 	Crashes     int // times the process died while the job was running
 
+	Schedule     string    // the schedule that enqueued it, "" for none
+	ScheduledFor time.Time // the occurrence of the schedule it is
+	Missed       int       // earlier occurrences it stands for as well
+	BatchID      ID        // the batch it belongs to, 0 for none
+
+	Steps      []string        // the names of its finished steps
+	Checkpoint json.RawMessage // the last one, nil without
+	Progress   Progress
+	Result     json.RawMessage // of SetResult, nil without
+	Log        string          // the last lines of Job.Logger, of the attempt that runs or was the last
+
 	Attempts []Attempt // the last 10 that did not end well, oldest first
 	Reason   string    // why it is Dead
 	Parked   bool      // Ready, but no handler for its kind is registered
@@ -98,6 +109,13 @@ type Attempt struct {
 	Duration  time.Duration
 	Error     string // at most 10,000 bytes
 	Stack     string // of a panic, at most 8,192 bytes
+	Log       string // its last lines of Job.Logger, at most 16,384 bytes
+}
+
+// Progress is how far a job has got, in the handler's own words and numbers.
+type Progress struct {
+	Done, Total int
+	Text        string
 }
 
 // Job is a running job as its handler sees it.
@@ -117,6 +135,17 @@ type Work struct {
 	Attempt     int // 1 on the first run; a snooze, a shutdown or a crash costs none
 	MaxAttempts int
 	EnqueuedAt  time.Time
+
+	// Of a job that a schedule enqueued: its name, the occurrence the job is,
+	// how many earlier ones were missed and are made up for by this job, and
+	// the first of those.
+	Schedule     string
+	ScheduledFor time.Time
+	Missed       int
+	MissedSince  time.Time
+
+	// BatchID is the batch the job belongs to, 0 for none; see Queue.Batch.
+	BatchID ID
 
 	run *execution
 }

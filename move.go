@@ -55,7 +55,31 @@ func (t *txn) move(j *stored, to State, at int64) error {
 	if err := t.index(j); err != nil {
 		return err
 	}
-	return t.writeRecord(j, from)
+	if err := t.writeRecord(j, from); err != nil {
+		return err
+	}
+	return t.tellKin(j, from)
+}
+
+// tellKin lets the batch and the schedule of a job know that it has ended, or
+// lives again.
+func (t *txn) tellKin(j *stored, from State) error {
+	if j.rec == nil || from == gone || unfinished(from) == unfinished(j.state) {
+		return nil
+	}
+	as := j.state
+	if from == Running && as == gone {
+		as = Completed // and not kept
+	}
+	if j.rec.role != 0 {
+		if err := t.batchMember(j, from, as); err != nil {
+			return err
+		}
+	}
+	if j.rec.origin != nil {
+		return t.scheduledRun(j, as)
+	}
+	return nil
 }
 
 // unindex removes the index entry of the job's state.

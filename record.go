@@ -51,6 +51,44 @@ type record struct {
 	cancelled   string // who asked a running job to stop
 	reason      string
 	attempts    []Attempt
+
+	origin *origin // part "origin": the schedule that enqueued it, or nil
+	batch  uint64  // part "batch": the batch it belongs to, or 0
+	role   role    // in the batch
+	stash  *stash  // part "stash": what its handler has put by, or nil
+}
+
+// origin tells which occurrence of which schedule a job is.
+type origin struct {
+	schedule string
+	at       int64  // nominal time
+	missed   uint32 // occurrences before it that it stands for
+	since    int64  // the first of them
+}
+
+// role is what a job is to its batch.
+type role uint8
+
+const (
+	batchItem role = iota + 1
+	batchPlanner
+	batchEnd // the OnDone job
+)
+
+// stash is what a handler has put by in its job. It is not changed once it is
+// in a record, but copied.
+type stash struct {
+	steps    []step
+	cursor   []byte // of Checkpoint, as JSON
+	progress Progress
+	result   []byte // of SetResult, as JSON
+	log      string // the last lines of the attempt that runs, or that was the last
+}
+
+// step is a finished step.
+type step struct {
+	name   string
+	result []byte // as JSON
 }
 
 const (
@@ -61,6 +99,10 @@ const (
 	partUnique  = 1 << 0
 	partTags    = 1 << 1
 	partHistory = 1 << 2
+	partOrigin  = 1 << 3
+	partBatch   = 1 << 4
+	partStash   = 1 << 5
+	partsKnown  = 1<<6 - 1
 
 	maxAttemptsKept = 10
 	maxErrorSize    = 10_000
@@ -102,6 +144,18 @@ func (r *record) appendTo(b []byte) []byte {
 	if r.hasHistory() {
 		b = r.appendHistory(b)
 	}
+	if o := r.origin; o != nil {
+		b = appendText(b, o.schedule)
+		b = binary.AppendVarint(b, o.at)
+		b = binary.AppendUvarint(b, uint64(o.missed))
+		b = binary.AppendVarint(b, o.since)
+	}
+	if r.role != 0 {
+		b = append(binary.AppendUvarint(b, r.batch), byte(r.role))
+	}
+	if r.stash != nil {
+		b = r.stash.appendTo(b)
+	}
 	return append(b, r.args...)
 }
 
@@ -114,6 +168,15 @@ func (r *record) parts() (parts byte) {
 	}
 	if r.hasHistory() {
 		parts |= partHistory
+	}
+	if r.origin != nil {
+		parts |= partOrigin
+	}
+	if r.role != 0 {
+		parts |= partBatch
+	}
+	if r.stash != nil {
+		parts |= partStash
 	}
 	return parts
 }
@@ -140,8 +203,22 @@ func (r *record) appendHistory(b []byte) []byte {
 		b = binary.AppendVarint(b, int64(a.Duration))
 		b = appendText(b, a.Error)
 		b = appendText(b, a.Stack)
+		b = appendText(b, a.Log)
 	}
 	return b
+}
+
+func (s *stash) appendTo(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s.steps)))
+	for _, step := range s.steps {
+		b = appendBytes(appendText(b, step.name), step.result)
+	}
+	b = appendBytes(b, s.cursor)
+	b = binary.AppendVarint(b, int64(s.progress.Done))
+	b = binary.AppendVarint(b, int64(s.progress.Total))
+	b = appendText(b, s.progress.Text)
+	b = appendBytes(b, s.result)
+	return appendText(b, s.log)
 }
 
 // bodySum is the checksum of an encoded record without its id.
@@ -200,8 +277,20 @@ func (r *record) decode(id uint64, b []byte, known laneKey) error {
 	if parts&partHistory != 0 {
 		r.decodeHistory(&d)
 	}
+	if parts&partOrigin != 0 {
+		r.origin = &origin{schedule: d.text(), at: d.varint(), missed: uint32(d.uvarint()), since: d.varint()}
+	}
+	if parts&partBatch != 0 {
+		r.batch, r.role = d.uvarint(), role(d.byte())
+		if r.role == batchPlanner {
+			r.batch = id // which it did not have when it was encoded
+		}
+	}
+	if parts&partStash != 0 {
+		r.stash = decodeStash(&d)
+	}
 	r.args = d.b
-	if d.failed || r.state < Ready || r.state > Dead || r.priority < 1 || r.priority > priorities || r.placeMode > forPeriod {
+	if d.failed || parts > partsKnown || r.state < Ready || r.state > Dead || r.priority < 1 || r.priority > priorities || r.placeMode > forPeriod {
 		return fmt.Errorf("%w: its fields make no sense", errBadRecord)
 	}
 	return nil
@@ -219,8 +308,22 @@ func (r *record) decodeHistory(d *decoder) {
 			Duration:  time.Duration(d.varint()),
 			Error:     d.text(),
 			Stack:     d.text(),
+			Log:       d.text(),
 		})
 	}
+}
+
+func decodeStash(d *decoder) *stash {
+	s := &stash{}
+	for range d.count() {
+		s.steps = append(s.steps, step{name: d.text(), result: d.textBytes()})
+	}
+	s.cursor = d.textBytes()
+	s.progress.Done, s.progress.Total = int(d.varint()), int(d.varint())
+	s.progress.Text = d.text()
+	s.result = d.textBytes()
+	s.log = d.text()
+	return s
 }
 
 // addAttempt appends to the history and drops what is too old or too long.
@@ -253,6 +356,10 @@ func cut(s string, size int) string {
 }
 
 func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func appendBytes(b, s []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 

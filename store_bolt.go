@@ -31,6 +31,9 @@ const (
 	bucketLanes                        // queue 0 priority kind → lane, counts per state, totals
 	bucketQueues                       // queue → by whom and since when it is paused
 	bucketPlaces                       // hash → mode, id, until: what Unique holds
+	bucketSchedules                    // name → when it fired and fires next, what became of its runs
+	bucketBatches                      // id → totals; id, first → number of items with ids from first on
+	bucketItems                        // kind, args → job, batch: items that are not to be stored twice
 	bucketQuarantine                   // id → a record that could not be read, as it was
 	bucketCount
 )
@@ -39,7 +42,8 @@ var (
 	rootBucket  = []byte("stint")
 	bucketNames = [bucketCount][]byte{
 		[]byte("meta"), []byte("jobs"), []byte("ready"), []byte("due"), []byte("done"),
-		[]byte("dead"), []byte("lanes"), []byte("queues"), []byte("places"), []byte("quarantine"),
+		[]byte("dead"), []byte("lanes"), []byte("queues"), []byte("places"), []byte("schedules"),
+		[]byte("batches"), []byte("items"), []byte("quarantine"),
 	}
 
 	keyFormat  = []byte("format")
