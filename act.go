@@ -12,7 +12,8 @@ import (
 // queues.
 
 // Retry makes a dead, retrying, scheduled or completed job ready now. A dead
-// job gets one more attempt at least. ErrDuplicate if another job has taken
+// job gets one more attempt at least, which goes on behind its finished steps
+// and its checkpoint; a completed one begins anew. ErrDuplicate if another job has taken
 // its Unique place meanwhile, ErrRunning if it is running; for a ready job
 // nothing is to be done.
 func (q *Queue) Retry(ctx context.Context, id ID) error {
@@ -118,8 +119,8 @@ func (q *Queue) setPause(ctx context.Context, queue, by string, pause bool) erro
 const actGroup = 500
 
 func (q *Queue) actAll(ctx context.Context, f Filter, v verb, word string) (int, error) {
-	if f.State == 0 && f.Queue == "" && f.Kind == "" && f.Tag == "" {
-		return 0, fmt.Errorf("%w: it would match every job; set State, Queue, Kind or Tag", ErrBadFilter)
+	if f.State == 0 && f.Queue == "" && f.Kind == "" && f.Tag == "" && f.Batch == 0 {
+		return 0, fmt.Errorf("%w: it would match every job; set State, Queue, Kind, Tag or Batch", ErrBadFilter)
 	}
 	if f.Limit == 0 {
 		f.OldestFirst = false // a job that ends again during the call is newer, and not met again
@@ -212,6 +213,9 @@ func (a *action) retry(t *txn, j *stored) error {
 	}
 	if !unfinished(j.state) {
 		j.rec.expires = 0 // it shall run, however late
+	}
+	if j.state == Completed {
+		j.rec.stash = nil
 	}
 	j.rec.reason, j.rec.cancelled = "", ""
 	j.rec.crashes = 0

@@ -91,6 +91,23 @@ func (c *checker) check() {
 			}
 		}
 	}
+	c.each(bucketSchedules, func(k, v []byte) {
+		l, err := decodeLedger(string(k), v)
+		if err != nil {
+			c.fault("%v", err)
+			return
+		}
+		if len(l.runs) > runsKept || len(l.waiting) > maxWaiting {
+			c.fault("schedule %q has %d runs in its history and %d waiting", k, len(l.runs), len(l.waiting))
+		}
+		for _, r := range l.runs {
+			raw := c.root.Bucket(bucketNames[bucketJobs]).Get(appendID(nil, uint64(r.Job)))
+			if raw == nil && unfinished(r.State) && c.root.Bucket(bucketNames[bucketBatches]).Get(appendID(nil, uint64(r.Job))) == nil {
+				c.fault("schedule %q takes job %d for unfinished", k, r.Job)
+			}
+		}
+	})
+	c.batches()
 	c.each(bucketQuarantine, func(k, _ []byte) {
 		if c.root.Bucket(bucketNames[bucketJobs]).Get(k) != nil {
 			c.fault("job %d is in quarantine and among the jobs", keyID(k))
@@ -125,7 +142,7 @@ func (c *checker) index(lane uint32, id uint64, state State, at int64) {
 			c.fault("job %d does not hold its unique place", id)
 		}
 	}
-	if rec.expires != 0 && unfinished(rec.state) && state == Scheduled && c.root.Bucket(bucketNames[bucketDue]).Get(appendDue(nil, rec.expires, id, dueExpiry)) == nil && rec.snoozes == 0 {
+	if rec.expires != 0 && unfinished(rec.state) && state == Scheduled && c.root.Bucket(bucketNames[bucketDue]).Get(appendDue(nil, rec.expires, id, dueExpiry)) == nil && !rec.began() {
 		c.fault("job %d will not expire", id)
 	}
 }

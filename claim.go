@@ -34,11 +34,26 @@ const quickHandler = 100 * time.Millisecond
 // claim fills the room with jobs. It changes the committer's memory in step;
 // rollback undoes that if the commit fails.
 func (c *committer) claim(t *txn) error {
-	for _, r := range t.readied {
+	c.noteReady(t.readied)
+	noted := len(t.readied)
+	if err := c.fill(t); err != nil {
+		return err
+	}
+	c.noteReady(t.readied[noted:]) // OnDone jobs of batches whose last items were buried instead
+	return nil
+}
+
+// noteReady lets the lanes know jobs that have become ready.
+func (c *committer) noteReady(list []readied) {
+	for _, r := range list {
 		if c.suspects[r.id] == nil {
 			c.laneOf(r.row).add(r.id)
 		}
 	}
+}
+
+// fill claims until there is no room or no job.
+func (c *committer) fill(t *txn) error {
 	r := c.runner
 	if r == nil || c.alone != nil && !c.alone.stuck.Load() {
 		return nil
@@ -147,6 +162,8 @@ func (c *committer) take(t *txn, ln *lane, id uint64) (*execution, error) {
 		return nil, nil // ended or delayed while it was in the window
 	case e.rec.cancelled != "":
 		return nil, t.buryCancelled(id) // told to stop while it ran, and then given back
+	case e.rec.role == batchItem && t.doomed(e.rec.batch):
+		return nil, t.buryDoomed(id, e.rec.batch)
 	case e.rec.expires != 0 && e.rec.expires <= t.now && !e.rec.began():
 		return nil, t.expire(id) // before promote came to it
 	}

@@ -58,8 +58,16 @@ type committer struct {
 
 	timer     *time.Timer
 	timerAt   int64
-	nextDue   int64 // earliest entry of the due bucket, 0 for none
-	nextPrune int64 // when the oldest kept job is to go, 0 for never
+	wakeups   atomic.Uint64 // by the timer; others read it
+	nextDue   int64         // earliest entry of the due bucket, 0 for none
+	nextPrune int64         // when the oldest kept job is to go, 0 for never
+	nextFire  int64         // when the first schedule is due, 0 for never
+
+	schedules   []*registered
+	clockLooked bool // schedules have been compared with the clock since it last jumped
+
+	endedBatches int      // that are kept
+	sweeping     []uint64 // batches whose finished items are to be forgotten
 
 	runner         *runner
 	queues         []*queueState // others read it under Queue.mu
@@ -206,6 +214,7 @@ func (c *committer) loop() {
 		case <-c.signal:
 		case <-c.timer.C:
 			c.timerAt = 0
+			c.wakeups.Add(1)
 		}
 	}
 	finished = true
@@ -300,7 +309,7 @@ func (c *committer) hasWork() bool {
 		return c.runningChanged
 	}
 	now := micros(time.Now())
-	return c.nextDue != 0 && c.nextDue <= now || c.nextPrune != 0 && c.nextPrune <= now || c.claimable()
+	return c.nextDue != 0 && c.nextDue <= now || c.nextPrune != 0 && c.nextPrune <= now || len(c.sweeping) > 0 || c.firable(now) || c.claimable()
 }
 
 // setTimer lets the loop wake up for what is due next. Without Run nothing
@@ -308,9 +317,10 @@ func (c *committer) hasWork() bool {
 func (c *committer) setTimer() {
 	at := int64(0)
 	if c.runner != nil {
-		at = c.nextDue
-		if c.nextPrune != 0 && (at == 0 || c.nextPrune < at) {
-			at = c.nextPrune
+		for _, next := range [...]int64{c.nextDue, c.nextPrune, c.nextFire} {
+			if next != 0 && (at == 0 || next < at) {
+				at = next
+			}
 		}
 	}
 	switch {
@@ -347,7 +357,10 @@ func (c *committer) commit(group []change) bool {
 			c.q.mu.Lock()
 			c.updateLive()
 			c.q.mu.Unlock()
+			c.learnSchedules(t)
+			c.q.waiters.tell(t.endings)
 			c.q.events.publish(t.events)
+			c.q.report(t.reports)
 			c.answer(group, nil)
 			c.retryIn = 0
 			return false
@@ -442,6 +455,7 @@ func (c *committer) fail(err error) {
 	}
 	c.retryIn = 0 // what was kept is answered at once
 	c.q.log.Error("stint: the queue takes no more writes", "error", err)
+	c.q.waiters.close(err)
 	if c.runner != nil {
 		c.runner.abort()
 	}

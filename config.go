@@ -39,7 +39,8 @@ type Config struct {
 	ShutdownTimeout time.Duration
 
 	// KeepCompleted is how long a completed job stays in the file; by default
-	// it is deleted at once. Negative keeps it for ever.
+	// it is deleted at once, or after an hour if it has set a result. Negative
+	// keeps it for ever.
 	KeepCompleted time.Duration
 
 	// KeepDead and MaxDead bound the dead set by age and by number: 180 days

@@ -33,14 +33,16 @@ var (
 	// returned beside it is that job's.
 	ErrDuplicate = errors.New("stint: an equal job is already there")
 
-	// ErrArgsTooLarge: the encoded args exceed Config.MaxArgsSize.
+	// ErrArgsTooLarge: the encoded args, what Merge makes of them, or what a
+	// handler puts by exceed Config.MaxArgsSize.
 	ErrArgsTooLarge = errors.New("stint: args too large")
 
-	// ErrBadArgs: the args cannot be written as JSON, or their kind is no
-	// valid name.
+	// ErrBadArgs: the args cannot be written as JSON, their kind is no valid
+	// name, or the function of Merge panicked or made no args of them.
 	ErrBadArgs = errors.New("stint: bad args")
 
-	// ErrBadOption: an option has a value that makes no sense.
+	// ErrBadOption: an option, or what a handler puts by, has a value that
+	// makes no sense.
 	ErrBadOption = errors.New("stint: bad option")
 
 	// ErrQueueFull: Config.MaxJobs unfinished jobs are stored.
@@ -51,6 +53,17 @@ var (
 
 	// ErrUnknownKind: Perform found no handler for the kind of the args.
 	ErrUnknownKind = errors.New("stint: no handler for this kind")
+)
+
+// Errors of schedules.
+var (
+	// ErrBadSpec: the text of a schedule, or its time zone, makes no sense, or
+	// it would never run.
+	ErrBadSpec = errors.New("stint: bad schedule")
+
+	// ErrNoSchedule: the file, or this program, knows no schedule of this
+	// name.
+	ErrNoSchedule = errors.New("stint: no such schedule")
 )
 
 // Errors of any call.
@@ -64,15 +77,17 @@ var (
 	// disk, open it again.
 	ErrSyncFailed = errors.New("stint: a sync to disk failed, the outcome of the last writes is unknown")
 
-	// ErrNotFound: no job has this id (any more).
+	// ErrNotFound: no job, or no batch, has this id (any more), or the job has
+	// no result.
 	ErrNotFound = errors.New("stint: no such job")
 
 	// ErrRunning: the call is not possible while it is running: deleting a
 	// running job, or a second Run beside the first.
 	ErrRunning = errors.New("stint: it is running")
 
-	// ErrNotRunning: Commit or CompleteTx was called for a job that its
-	// handler has already finished with.
+	// ErrNotRunning: Commit, Step or another method of Work was called for a
+	// job that its handler has already finished with or that was given back,
+	// or a batch is not being planned any more.
 	ErrNotRunning = errors.New("stint: the job is not running")
 
 	// ErrBadFilter: the filter names a state that does not exist, has a
@@ -91,6 +106,7 @@ var (
 	ErrCancelled = errors.New("stint: the job was cancelled")
 
 	// ErrShutdown: Run is ending and Config.ShutdownTimeout is over. The
-	// attempt will not be counted.
+	// attempt will not be counted. Checkpoint and CommitProgress return it as
+	// soon as Run is to end.
 	ErrShutdown = errors.New("stint: the queue is shutting down")
 )

@@ -36,12 +36,16 @@ type execution struct {
 	stopped   error                   // the cause of stop
 	ended     bool                    // by Commit or CompleteTx
 	left      bool                    // the handler has returned
-	effect    func(*bolt.Tx) error    // of Commit, while it is under way
+	effect    func(*bolt.Tx) error    // of Commit and its kin, while it is under way
+	addition  *addition               // goes with the effect; nil if that completes the job
 	reply     chan error
-	leaving   chan struct{} // closed when the Commit that conclude waits for is over
+	leaving   chan struct{} // closed when the effect that conclude waits for is over
 	completed *bolt.Tx      // in which CompleteTx completed the job, until it is known to be committed
+	final     bool          // the effect has completed the job, in the transaction under way
 	recorded  bool          // by Commit: the committer is through with it
 	inline    bool          // run by Perform: nothing is stored
+	forfeited bool          // given back while its handler runs: it may put nothing by any more
+	keeper    *keeper       // what it has put by, nil for nothing
 }
 
 // jobContext is the context of an attempt: it ends with a cause, and shows
@@ -69,6 +73,9 @@ func (e *execution) work() Work {
 	}
 	if o := e.rec.origin; o != nil {
 		w.Schedule, w.ScheduledFor, w.Missed, w.MissedSince = o.schedule, fromMicros(o.at), int(o.missed), fromMicros(o.since)
+		if s := e.q.scheduleOf(o.schedule); s != nil {
+			w.ScheduledFor = w.ScheduledFor.In(s.spec.zone)
+		}
 	}
 	return w
 }

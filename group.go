@@ -69,7 +69,7 @@ func (c *committer) applyGroup(t *txn, group []change) (culprit int, err error) 
 			return -1, err // half of the change may be written
 		}
 		c.results[i] = err
-		if e, ok := ch.(*execution); ok && err == nil && !e.inline {
+		if e, ok := ch.(*execution); ok && err == nil && !e.inline && (e.effect == nil || e.final) {
 			c.settled = append(c.settled, e)
 		}
 	}
@@ -97,10 +97,16 @@ func (c *committer) applyOwn(t *txn) error {
 	}
 	if c.runner != nil {
 		c.giveBackSurplus(t) // so that what is given back may expire
+		if err := c.fire(t); err != nil {
+			return err
+		}
 		if err := c.promote(t); err != nil {
 			return err
 		}
 		if err := c.prune(t); err != nil {
+			return err
+		}
+		if err := c.sweep(t); err != nil {
 			return err
 		}
 	}
@@ -146,6 +152,7 @@ func (c *committer) rollback() {
 	}
 	c.settled, c.taken, c.returned = c.settled[:0], c.taken[:0], c.returned[:0]
 	c.nextDue, c.nextPrune = 1, 1 // look again
+	c.clockLooked = false
 	maps.Copy(c.suspects, c.cleared)
 	c.alone, c.cleared = c.clearedAlone, nil
 
@@ -222,7 +229,10 @@ func (c *committer) learn(t *txn, live func()) {
 	if t.nextPrune != 0 && (c.nextPrune == 0 || t.nextPrune < c.nextPrune) {
 		c.nextPrune = t.nextPrune
 	}
+	c.learnSchedules(t)
+	c.learnBatches(t)
 	q.stats.learn(t)
+	q.waiters.tell(t.endings)
 	q.events.publish(t.events)
 	q.report(t.reports)
 }

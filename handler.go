@@ -16,7 +16,9 @@ type Policy struct {
 	MaxAttempts int
 
 	// Timeout ends the context of an attempt, with the cause ErrTimeout; 25 s
-	// by default, negative for none.
+	// by default, negative for none. A job that calls Work.Checkpoint or
+	// Work.CommitProgress as it goes is interrupted after 80 % of it, goes on
+	// in another slice of time, and so never runs into it.
 	Timeout time.Duration
 
 	// Backoff is the wait after a failed attempt; Polynomial by default.
@@ -42,6 +44,7 @@ type handler struct {
 	kind    string
 	policy  Policy
 	run     func(context.Context, *execution) error // decodes the args and calls the user's function
+	plan    *batchPlan                              // of a planner
 	running int                                     // owned by the committer
 }
 
@@ -57,6 +60,12 @@ type handler struct {
 // worker. Jobs run at least once; what must happen exactly once goes through
 // [Work.Commit] or [Work.CompleteTx], or carries [Work.Key].
 func Handle[T Args](q *Queue, fn func(context.Context, *Job[T]) error, policy *Policy) {
+	if err := q.register(newHandler(q, fn, policy)); err != nil {
+		panic(err.Error())
+	}
+}
+
+func newHandler[T Args](q *Queue, fn func(context.Context, *Job[T]) error, policy *Policy) *handler {
 	var zero T
 	h := &handler{kind: zero.Kind()}
 	if policy != nil {
@@ -72,9 +81,7 @@ func Handle[T Args](q *Queue, fn func(context.Context, *Job[T]) error, policy *P
 		}
 		return workVia(q.cfg.WorkMiddleware, ctx, &job.Work, func(ctx context.Context) error { return fn(ctx, job) })
 	}
-	if err := q.register(h); err != nil {
-		panic(err.Error())
-	}
+	return h
 }
 
 // register adds the handler and lets the committer look for its jobs.
@@ -148,12 +155,16 @@ const (
 	killJob controlVerb = iota + 1
 	snoozeJob
 	retryJob
+	interruptJob // of Checkpoint, when Run is to end
+	yieldJob     // of Checkpoint, when the slice of time is used
 )
 
 func (c *control) Error() string {
 	switch {
 	case c.verb == snoozeJob:
 		return fmt.Sprintf("stint: snooze for %v", c.delay)
+	case c.verb == yieldJob:
+		return "stint: the job has used its slice of time; return this error, and it goes on soon"
 	case c.err == nil:
 		return "stint: no reason given"
 	}
@@ -164,11 +175,12 @@ func (c *control) Unwrap() error { return c.err }
 
 // verdict is what becomes of a job after an attempt.
 type verdict struct {
-	to    State         // Completed, Retrying, Scheduled (snoozed), Dead, or Ready (interrupted)
-	delay time.Duration // before Retrying and Scheduled end
-	err   error         // what the attempt's history keeps; nil for Completed and Ready
-	text  string        // of err
-	stack string        // of a panic
+	to     State         // Completed, Retrying, Scheduled (snoozed), Dead, or Ready (interrupted)
+	yields bool          // Scheduled, and not snoozed: it lets others go first
+	delay  time.Duration // before Retrying and Scheduled end
+	err    error         // what the attempt's history keeps; nil for Completed and Ready
+	text   string        // of err
+	stack  string        // of a panic
 }
 
 // verdict is the one place that maps a handler's result to the job's next
@@ -186,8 +198,10 @@ func (e *execution) verdict(err error, cause error) verdict {
 		return verdict{to: Dead, err: cause}
 	case c != nil && c.verb == snoozeJob:
 		return verdict{to: Scheduled, delay: max(c.delay, 0)}
-	case errors.Is(cause, ErrShutdown):
+	case errors.Is(cause, ErrShutdown), c != nil && c.verb == interruptJob:
 		return verdict{to: Ready}
+	case c != nil && c.verb == yieldJob:
+		return verdict{to: Scheduled, delay: yieldFor, yields: true}
 	}
 	if errors.Is(cause, ErrTimeout) && !errors.Is(err, ErrTimeout) {
 		err = fmt.Errorf("%w after %v: %w", ErrTimeout, e.handler.policy.Timeout, err)

@@ -27,6 +27,9 @@ type pending struct {
 	body uint32 // checksum of buf without the id
 	id   uint64 // given by insert
 	sure bool   // not bounded by Config.MaxJobs: the queue itself enqueues it
+
+	batch uint64 // of an item
+	bad   error  // why its batch goes on without it
 }
 
 // prepare fills in defaults, checks, and encodes.
@@ -61,8 +64,17 @@ func (q *Queue) prepare(p *pending) error {
 		tags:        job.Tags,
 		maxAttempts: uint32(min(job.MaxAttempts, math.MaxInt32)),
 	}
-	if p.at = 0; job.RunAt.After(now) {
-		p.at = micros(job.RunAt)
+	if p.batch != 0 {
+		p.rec.batch, p.rec.role = p.batch, batchItem
+	} else if strings.HasPrefix(kind, planPrefix) {
+		p.rec.role = q.roleOf(kind)
+	}
+	runAt := job.RunAt
+	if job.unique != nil && job.unique.debounce {
+		runAt = now.Add(job.unique.quiet)
+	}
+	if p.at = 0; runAt.After(now) {
+		p.at = micros(runAt)
 		p.rec.state, p.rec.runAt = Scheduled, p.at
 	}
 	if job.expiresIn > 0 {
@@ -91,7 +103,7 @@ func (q *Queue) withPolicy(p *pending, args Args, opts []Option) error {
 	if isNil(args) {
 		return errNilArgs
 	}
-	p.id, p.job = 0, NewJob{Args: args, Queue: defaultQueue, Priority: defaultPriority}
+	p.id, p.batch, p.job = 0, 0, NewJob{Args: args, Queue: defaultQueue, Priority: defaultPriority}
 	if h := q.handlerOf(args.Kind()); h != nil {
 		p.job.Queue, p.job.Priority = h.policy.Queue, h.policy.Priority
 	}
@@ -101,13 +113,16 @@ func (q *Queue) withPolicy(p *pending, args Args, opts []Option) error {
 	return nil
 }
 
-// insert writes one job. Before it has written anything it may refuse with
-// ErrDuplicate, where p.id is the job that holds the place, or ErrQueueFull.
+// insert writes one job, or folds it into the one that holds its place; then
+// p.id is that one's. Before it has written anything it may refuse with
+// ErrDuplicate, where p.id is the holder too, with ErrQueueFull, or because the
+// args of the two do not merge.
 func (t *txn) insert(p *pending) error {
 	if p.rec.place != nil {
 		if holder := t.holder(p.rec.place); holder != 0 {
-			p.id = holder
-			return fmt.Errorf("%w: job %d", ErrDuplicate, holder)
+			if free, err := t.fold(p, holder); err != nil || !free {
+				return err
+			}
 		}
 	}
 	if !p.sure && t.q.unfinished.Load()+int64(t.unfinished) >= int64(t.q.cfg.MaxJobs) {
@@ -133,6 +148,11 @@ func (t *txn) insert(p *pending) error {
 	if err := t.put(bucketJobs, appendID(t.key[:0], p.id), p.buf); err != nil {
 		return err
 	}
+	if p.rec.role == batchPlanner {
+		if err := t.makeBatch(p.id, t.q.handlerOf(p.rec.kind).plan, p.rec.origin); err != nil {
+			return err
+		}
+	}
 	j := stored{id: p.id, row: row}
 	return t.move(&j, p.rec.state, p.at)
 }
@@ -143,11 +163,45 @@ type insertion struct {
 	jobs     []pending
 	skipDups bool // EnqueueSeq passes over duplicates
 	stored   int
-	size     int  // bytes of all records
-	doubled  bool // another one has its jobs
+	size     int      // bytes of all records
+	doubled  bool     // another one has its jobs
+	portion  *portion // of a batch, or nil
+}
+
+// prepare prepares its jobs and adds up their sizes.
+func (ins *insertion) prepare(q *Queue) (size int, err error) {
+	for i := range ins.jobs {
+		p := &ins.jobs[i]
+		if ins.portion != nil && ins.portion.planner {
+			if p.bad = q.tryPrepare(p); p.bad != nil {
+				continue
+			}
+		} else if err := q.prepare(p); err != nil {
+			if len(ins.jobs) > 1 {
+				err = fmt.Errorf("%w (args %d of %d; nothing of this group was stored)", err, i, len(ins.jobs))
+			}
+			return 0, err
+		}
+		size += len(p.buf)
+	}
+	return size, nil
+}
+
+// tryPrepare is prepare for one item of many: args that panic while they are
+// written do not spoil the others.
+func (q *Queue) tryPrepare(p *pending) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("%w: %T cannot be written as JSON: %w", ErrBadArgs, p.job.Args, panicError(value))
+		}
+	}()
+	return q.prepare(p)
 }
 
 func (ins *insertion) apply(t *txn) error {
+	if ins.portion != nil {
+		return ins.portion.apply(t, ins.jobs)
+	}
 	ins.stored = 0
 	for i := range ins.jobs {
 		err := t.insert(&ins.jobs[i])
@@ -171,7 +225,7 @@ func (q *Queue) newInsertion(n int) *insertion {
 		ins = &insertion{}
 	}
 	ins.reset()
-	ins.skipDups, ins.stored, ins.size = false, 0, 0
+	ins.skipDups, ins.stored, ins.size, ins.portion = false, 0, 0, nil
 	if cap(ins.jobs) < n {
 		ins.jobs = make([]pending, n)
 	}
@@ -191,7 +245,7 @@ func (q *Queue) recycle(ins *insertion) {
 	}
 	for i := range ins.jobs {
 		p := &ins.jobs[i]
-		p.job, p.rec = NewJob{}, record{}
+		p.job, p.rec, p.bad = NewJob{}, record{}, nil
 		if cap(p.buf) > maxKept {
 			p.buf = nil
 		}

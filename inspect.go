@@ -19,6 +19,7 @@ type Filter struct {
 	Queue string
 	Kind  string
 	Tag   string
+	Batch ID // the items of a batch, by id whatever State is
 
 	// OldestFirst turns the order round. Jobs of one state that has times
 	// (Scheduled, Retrying, Completed, Dead) are ordered by theirs, others by
@@ -81,7 +82,7 @@ const (
 // page reads one page, and where the next one begins, or "".
 func (q *Queue) page(f Filter) (page []Info, next string, err error) {
 	after, err := hex.DecodeString(f.After)
-	if err != nil || f.State > Dead || len(after) != 0 && len(after) != cursorSize(f.State) {
+	if err != nil || f.State > Dead || len(after) != 0 && len(after) != f.cursorSize() {
 		return nil, "", fmt.Errorf("%w: State %d, After %q; After must be the Cursor of an Info of the same listing", ErrBadFilter, f.State, f.After)
 	}
 	err = q.store.view(func(tx *bolt.Tx) error {
@@ -106,12 +107,14 @@ func (q *Queue) page(f Filter) (page []Info, next string, err error) {
 	return page, next, q.readError(err)
 }
 
-// cursorSize is the length of the keys that a listing of state walks.
-func cursorSize(state State) int {
-	switch state {
-	case Scheduled, Retrying:
+// cursorSize is the length of the keys that a listing walks.
+func (f *Filter) cursorSize() int {
+	switch {
+	case f.Batch != 0:
+		return 8
+	case f.State == Scheduled || f.State == Retrying:
 		return 17
-	case Completed, Dead:
+	case f.State == Completed || f.State == Dead:
 		return 16
 	}
 	return 8
@@ -121,12 +124,13 @@ func (f *Filter) matches(info *Info) bool {
 	return (f.State == 0 || info.State == f.State) &&
 		(f.Queue == "" || info.Queue == f.Queue) &&
 		(f.Kind == "" || info.Kind == f.Kind) &&
+		(f.Batch == 0 || info.BatchID == f.Batch) &&
 		(f.Tag == "" || slices.Contains(info.Tags, f.Tag))
 }
 
 // readError gives an error of a read its meaning.
 func (q *Queue) readError(err error) error {
-	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrBadFilter) || errors.Is(err, errBadRecord) {
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrNoSchedule) || errors.Is(err, ErrBadFilter) || errors.Is(err, errBadRecord) {
 		return err
 	}
 	return storeError(err)
@@ -180,13 +184,19 @@ func (r *reader) info(id uint64) (Info, error) {
 			j.state = Ready
 		}
 	}
-	info := j.info()
+	var e *execution
 	if j.state == Ready {
-		if e := r.q.liveJob(id); e != nil {
-			info.State, info.StartedAt, info.Stuck = Running, e.startedAt(), e.stuck.Load()
-		} else {
-			info.Parked = r.q.handlerOf(rec.kind) == nil
+		if e = r.q.liveJob(id); e != nil {
+			j.state = Running
 		}
+	}
+	info := j.info()
+	switch {
+	case e != nil:
+		info.StartedAt, info.Stuck = e.startedAt(), e.stuck.Load()
+		e.describe(&info)
+	case j.state == Ready:
+		info.Parked = r.q.handlerOf(rec.kind) == nil
 	}
 	return info, nil
 }
@@ -206,6 +216,9 @@ func (j *stored) info() Info {
 	}
 	if s := r.stash; s != nil {
 		s.describe(&info)
+	}
+	if failed := len(r.attempts); failed > 0 && info.Log == "" && j.state != Running && (r.state == Retrying || r.state == Dead) {
+		info.Log = r.attempts[failed-1].Log
 	}
 	return info
 }
@@ -235,18 +248,20 @@ func (e *execution) info() Info {
 // filter's state, so that five dead jobs beside a million others are found at
 // once; visit still has to compare.
 func (r *reader) walk(f Filter, after []byte, visit func(cursor []byte, id uint64) bool) {
-	switch f.State {
-	case Ready:
+	switch state := f.State; {
+	case f.Batch != 0:
+		r.walkItems(f, after, visit)
+	case state == Ready:
 		r.walkReady(f, after, visit)
-	case Running:
+	case state == Running:
 		r.walkRunning(f, after, visit)
-	case Scheduled, Retrying:
+	case state == Scheduled || state == Retrying:
 		r.walkKeys(bucketDue, f, after, func(k []byte) bool {
 			return k[len(k)-1] != dueDelay || visit(k, keyID(k[8:]))
 		})
-	case Completed:
+	case state == Completed:
 		r.walkKeys(bucketDone, f, after, func(k []byte) bool { return visit(k, keyID(k[8:])) })
-	case Dead:
+	case state == Dead:
 		r.walkKeys(bucketDead, f, after, func(k []byte) bool { return visit(k, keyID(k[8:])) })
 	default:
 		r.walkKeys(bucketJobs, f, after, func(k []byte) bool { return visit(k, keyID(k)) })

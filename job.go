@@ -132,12 +132,12 @@ type Work struct {
 	Queue       string
 	Priority    int
 	Tags        []string
-	Attempt     int // 1 on the first run; a snooze, a shutdown or a crash costs none
+	Attempt     int // 1 on the first run; a snooze, an interruption or a crash costs none
 	MaxAttempts int
 	EnqueuedAt  time.Time
 
-	// Of a job that a schedule enqueued: its name, the occurrence the job is,
-	// how many earlier ones were missed and are made up for by this job, and
+	// Of a job that a schedule enqueued: its name, the occurrence the job is
+	// (in the zone of the schedule), how many earlier ones were missed and are made up for by this job, and
 	// the first of those.
 	Schedule     string
 	ScheduledFor time.Time

@@ -22,7 +22,7 @@ const gone State = 0
 var legalMoves = [...][]State{
 	gone:      {Ready, Scheduled},
 	Ready:     {Running, Dead, gone},
-	Scheduled: {Ready, Dead, gone},
+	Scheduled: {Ready, Scheduled, Dead, gone},
 	Retrying:  {Ready, Dead, gone},
 	Running:   {Completed, gone, Retrying, Scheduled, Ready, Dead},
 	Completed: {Ready, gone},
@@ -57,6 +57,9 @@ func (t *txn) move(j *stored, to State, at int64) error {
 	}
 	if err := t.writeRecord(j, from); err != nil {
 		return err
+	}
+	if t.q.waiters.number.Load() != 0 {
+		t.noteEnd(j, from)
 	}
 	return t.tellKin(j, from)
 }
@@ -192,14 +195,20 @@ func (t *txn) setAside(row *laneRow, id uint64) error {
 	if err := t.dropTraces(id); err != nil {
 		return err
 	}
-	return t.move(&stored{id: id, row: row, state: Ready}, gone, 0)
+	if err := t.move(&stored{id: id, row: row, state: Ready}, gone, 0); err != nil {
+		return err
+	}
+	if err := t.lostMember(id); err != nil {
+		return err
+	}
+	return t.lostRun(id)
 }
 
-// dropTraces removes the unique place and the expiry of a job whose record
-// cannot tell of them. It looks at all there are, which such a job is rare
+// dropTraces removes the unique place, the expiry and the item's entry of a job
+// whose record cannot tell of them. It looks at all there are, which such a job is rare
 // enough for.
 func (t *txn) dropTraces(id uint64) error {
-	var places, expiries [][]byte
+	var places, expiries, items [][]byte
 	_ = t.bucket(bucketPlaces).ForEach(func(k, v []byte) error {
 		if len(v) == 17 && keyID(v[1:]) == id && placeMode(v[0]) != forPeriod { // a period ends by itself
 			places = append(places, append([]byte(nil), k...))
@@ -212,6 +221,17 @@ func (t *txn) dropTraces(id uint64) error {
 		}
 		return nil
 	})
+	_ = t.bucket(bucketItems).ForEach(func(k, v []byte) error {
+		if len(v) == 8 && keyID(v) == id {
+			items = append(items, append([]byte(nil), k...))
+		}
+		return nil
+	})
+	for _, key := range items {
+		if err := t.delete(bucketItems, key); err != nil {
+			return err
+		}
+	}
 	for _, key := range places {
 		if err := t.delete(bucketPlaces, key); err != nil {
 			return err

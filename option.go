@@ -76,7 +76,8 @@ func ExpiresIn(d time.Duration) Option {
 // there, while an equal job holds the place. Jobs are equal when kind and
 // args are, or kind and the key given by ByKey. The place is held until the
 // job is done (completed, dead or deleted), unless WhileWaiting or ForPeriod
-// say otherwise.
+// say otherwise. With Replace, Debounce or Merge the new job is not refused,
+// but folded into the one that waits.
 //
 // The place is a consequence of the job's own state: it becomes free in the
 // transaction that ends the job, whoever ends it.
@@ -86,11 +87,8 @@ func Unique(opts ...UniqueOption) Option {
 		for _, opt := range opts {
 			opt(j.unique)
 		}
-		if j.unique.waiting && j.unique.period != 0 {
-			j.complain("Unique: WhileWaiting and ForPeriod exclude each other")
-		}
-		if j.unique.period < 0 {
-			j.complain("ForPeriod(%v): must be positive", j.unique.period)
+		if err := j.unique.check(); err != nil && j.bad == nil {
+			j.bad = err
 		}
 	}
 }
@@ -103,11 +101,18 @@ type unique struct {
 	byKey   bool
 	waiting bool
 	period  time.Duration
+
+	folds    int // how many of Replace, Debounce and Merge were asked for
+	debounce bool
+	quiet    time.Duration
+	max      time.Duration
+	merge    *merging
 }
 
-// WhileWaiting frees the place as soon as the job runs: at most one runs and
-// one more waits. Should the running one fail and wait for its retry, there
-// are two.
+// WhileWaiting frees the place as soon as a worker has the job: whatever is
+// enqueued while it runs becomes one more job. That one may run beside the
+// first, unless Policy.Concurrency is 1. Should the running one fail and wait
+// for its retry, two wait.
 func WhileWaiting() UniqueOption { return func(u *unique) { u.waiting = true } }
 
 // ForPeriod holds the place for d from the enqueueing on, also when the job
@@ -126,15 +131,93 @@ func ByKey(key string) UniqueOption {
 	return func(u *unique) { u.key, u.byKey = key, true }
 }
 
+// Replace gives the job that waits the args of the new one: of a burst of
+// changes the last one runs.
+//
+// Replace, Debounce and Merge have this in common:
+//
+//   - The new job folds into the one that waits, in the transaction that would
+//     have stored it: what undoes that undoes the fold. Enqueue returns the id
+//     of the waiting job and nil, EnqueueSeq counts the job as stored, and
+//     Config.MaxJobs does not stop it. Everything but the args of the new job
+//     is ignored: queue, priority, delay, attempts, tags and expiry.
+//   - Without ByKey all jobs of the kind fold into one.
+//   - They imply WhileWaiting. What waits is a job that is Ready, Scheduled
+//     or Retrying. What a worker has is never changed, and neither is a job
+//     of a batch or one with finished steps or a checkpoint: the new job is
+//     stored and waits beside it. Where a job that was enqueued with another
+//     form of Unique holds the place and does not wait, the answer is
+//     ErrDuplicate as ever.
+//   - They exclude each other and ForPeriod.
+func Replace() UniqueOption {
+	return func(u *unique) { u.waiting = true; u.folds++ }
+}
+
+// Debounce is Replace for bursts: the first job waits for quiet, and each
+// further one sets its time to quiet from now, but to no more than max after
+// the first was enqueued, and never to an earlier time. So the job runs when
+// nothing has been added for quiet, or after max. quiet must be positive and
+// max not less; In and At make no sense beside it. A job that waits for a
+// retry, or whose time has come, only gets the new args.
+func Debounce(quiet, max time.Duration) UniqueOption {
+	return func(u *unique) {
+		u.waiting, u.debounce, u.quiet, u.max = true, true, quiet, max
+		u.folds++
+	}
+}
+
+// Merge gives the job that waits the args that fn makes of its own and the new
+// ones, so that ten thousand events are one job that knows of them all. Jobs
+// are merged in the order in which they are stored; see Replace for what else
+// holds. T is the type of the args.
+//
+// fn runs inside the transaction, where everybody waits for it: it must be
+// quick, must not use the queue, and must depend on nothing but its arguments,
+// as it may be called again for the same job. It gets copies, and never runs
+// twice at the same time for one queue. When it panics, or makes args of
+// another kind or such that cannot be written as JSON, the enqueueing fails
+// with ErrBadArgs, and with ErrArgsTooLarge when they exceed
+// Config.MaxArgsSize; the job that waits then stays as it was. So bound what
+// fn gathers: counts, or the last hundred, not a list without end.
+func Merge[T Args](fn func(waiting, added T) T) UniqueOption {
+	m := newMerging(fn)
+	return func(u *unique) {
+		u.waiting, u.merge = true, m
+		u.folds++
+	}
+}
+
+// check says what is wrong with the combination, if anything.
+func (u *unique) check() error {
+	switch {
+	case u.folds > 1:
+		return fmt.Errorf("%w: Unique: Replace, Debounce and Merge exclude each other", ErrBadOption)
+	case u.folds > 0 && u.period != 0:
+		return fmt.Errorf("%w: Unique: ForPeriod excludes Replace, Debounce and Merge", ErrBadOption)
+	case u.waiting && u.period != 0:
+		return fmt.Errorf("%w: Unique: WhileWaiting and ForPeriod exclude each other", ErrBadOption)
+	case u.period < 0:
+		return fmt.Errorf("%w: ForPeriod(%v): must be positive", ErrBadOption, u.period)
+	case u.debounce && (u.quiet <= 0 || u.max < u.quiet):
+		return fmt.Errorf("%w: Debounce(%v, %v): quiet must be positive and max not less than it", ErrBadOption, u.quiet, u.max)
+	case u.merge != nil && u.merge.call == nil:
+		return fmt.Errorf("%w: Merge: give it a function of the type of the args, not nil and not of an interface", ErrBadOption)
+	}
+	return nil
+}
+
 // place is the key under which the unique bucket knows the job: a hash, since
 // args may be larger than a bbolt key.
 func (u *unique) place(kind string, args []byte) []byte {
 	h := sha256.New()
 	h.Write([]byte(kind))
-	if u.byKey {
+	switch {
+	case u.byKey:
 		h.Write([]byte{0, 'k'})
 		h.Write([]byte(u.key))
-	} else {
+	case u.folds > 0:
+		h.Write([]byte{0, 'f'}) // args that differ fold too
+	default:
 		h.Write([]byte{0, 'a'})
 		h.Write(args)
 	}
@@ -156,6 +239,10 @@ func (j *NewJob) check() error {
 		return fmt.Errorf("%w: Priority(%d): 1 is first, %d is last", ErrBadOption, j.Priority, priorities)
 	case j.MaxAttempts < 0:
 		return fmt.Errorf("%w: MaxAttempts is %d", ErrBadOption, j.MaxAttempts)
+	case j.unique != nil && j.unique.debounce && !j.RunAt.IsZero():
+		return fmt.Errorf("%w: Debounce says when the job runs; leave In and At out", ErrBadOption)
+	case j.unique != nil && j.unique.merge != nil && !j.unique.merge.takes(j.Args):
+		return fmt.Errorf("%w: Merge takes %v, the args are %T", ErrBadOption, j.unique.merge.of, j.Args)
 	case len(j.Tags) > maxTags:
 		return fmt.Errorf("%w: %d tags, at most %d are possible", ErrBadOption, len(j.Tags), maxTags)
 	}

@@ -1,6 +1,7 @@
 package stint
 
 import (
+	"cmp"
 	"log/slog"
 	"math"
 	"time"
@@ -14,6 +15,8 @@ import (
 //     lets jobs expire that have not started, and frees unique places whose
 //     period is over.
 //  2. prune removes completed and dead jobs that were kept long enough.
+//     Batches that have ended, and what their planning had to know, go with
+//     them (batch_end.go).
 //  3. bury makes a job dead and keeps the dead set within Config.MaxDead.
 
 // perGroup bounds what one group promotes and prunes.
@@ -28,12 +31,12 @@ func (c *committer) promote(t *txn) error {
 		return nil
 	}
 	due, next := t.firstKeys(bucketDue, t.now, perGroup)
+	c.nextDue, t.nextDue = next, 0 // the end of a run may add entries
 	for _, e := range due {
 		if err := t.fireDue(e.key, e.value); err != nil {
 			return err
 		}
 	}
-	c.nextDue, t.nextDue = next, 0
 	return nil
 }
 
@@ -99,7 +102,9 @@ func (t *txn) expire(id uint64) error {
 }
 
 // began says whether an attempt has left its mark.
-func (r *record) began() bool { return r.failures != 0 || r.snoozes != 0 || r.crashes != 0 }
+func (r *record) began() bool {
+	return r.failures != 0 || r.snoozes != 0 || r.crashes != 0 || r.stash != nil
+}
 
 // buryCancelled ends a job that was cancelled while it ran, in an attempt that
 // had no end.
@@ -125,7 +130,7 @@ func (c *committer) prune(t *txn) error {
 		name  bucketName
 		state State
 		keep  time.Duration
-	}{{bucketDone, Completed, t.q.cfg.KeepCompleted}, {bucketDead, Dead, t.q.cfg.KeepDead}} {
+	}{{bucketDone, Completed, cmp.Or(t.q.cfg.KeepCompleted, resultKept)}, {bucketDead, Dead, t.q.cfg.KeepDead}} {
 		old, next := t.firstKeys(kept.name, t.now-kept.keep.Microseconds(), perGroup)
 		if err := t.removeKept(old, kept.state); err != nil {
 			return err
@@ -133,6 +138,9 @@ func (c *committer) prune(t *txn) error {
 		if next != 0 {
 			t.pruneAfter(next, kept.keep)
 		}
+	}
+	if err := c.pruneBatches(t); err != nil {
+		return err
 	}
 	c.nextPrune, t.nextPrune = t.nextPrune, 0
 	return nil

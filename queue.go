@@ -28,18 +28,21 @@ type Queue struct {
 	unfinished atomic.Int64        // jobs that are not completed and not dead
 	background sync.WaitGroup      // the committer and the reporter
 	events     events
+	waiters    waiters
 	stats      stats
 	reports    reports
 	closeOnce  sync.Once
 	closeErr   error
 
-	mu       sync.RWMutex
-	handlers map[string]*handler
-	lanes    map[laneKey]*lane
-	laneKeys map[uint32]laneKey
-	live     map[uint64]*execution // jobs at work, as of the last commit
-	runner   *runner
-	closing  bool
+	mu        sync.RWMutex
+	handlers  map[string]*handler
+	schedules map[string]*schedule // those this process has registered
+	lanes     map[laneKey]*lane
+	laneKeys  map[uint32]laneKey
+	live      map[uint64]*execution // jobs at work, as of the last commit
+	runner    *runner
+	closing   bool
+	ending    atomic.Bool // Run is to end: who calls Checkpoint is interrupted
 }
 
 // Open opens the queue in the file at path and makes the file, readable by
@@ -84,13 +87,14 @@ func New(db *bolt.DB, cfg *Config) (*Queue, error) {
 
 func newQueue(s store, cfg *Config) (*Queue, error) {
 	q := &Queue{
-		cfg:      cfg,
-		log:      cfg.Logger,
-		store:    s,
-		handlers: map[string]*handler{},
-		lanes:    map[laneKey]*lane{},
-		laneKeys: map[uint32]laneKey{},
-		live:     map[uint64]*execution{},
+		cfg:       cfg,
+		log:       cfg.Logger,
+		store:     s,
+		handlers:  map[string]*handler{},
+		schedules: map[string]*schedule{},
+		lanes:     map[laneKey]*lane{},
+		laneKeys:  map[uint32]laneKey{},
+		live:      map[uint64]*execution{},
 	}
 	q.commit = newCommitter(q)
 	if err := q.store.adopt(!s.owned); err != nil {
@@ -156,6 +160,7 @@ func (q *Queue) Close() error {
 		q.commit.close()
 		q.background.Wait()
 		q.events.close()
+		q.waiters.close(errWaitClosed)
 		failure := q.commit.failure()
 		q.closeErr = errors.Join(q.lostJobs(), q.store.close(failure == nil), failure)
 	})
@@ -285,32 +290,26 @@ func (q *Queue) EnqueueTx(tx *bolt.Tx, args Args, opts ...Option) (ID, error) {
 // insertAll takes jobs through middleware and preparation to the committer.
 func (q *Queue) insertAll(ctx context.Context, ins *insertion) error {
 	store := func(ctx context.Context) error {
-		size := 0
-		for i := range ins.jobs {
-			if err := q.prepare(&ins.jobs[i]); err != nil {
-				if len(ins.jobs) > 1 {
-					err = fmt.Errorf("%w (args %d of %d; nothing of this group was stored)", err, i, len(ins.jobs))
-				}
-				return err
-			}
-			size += len(ins.jobs[i].buf)
+		size, err := ins.prepare(q)
+		if err != nil {
+			return err
 		}
 		if ins.state.Load() == ticketWaiting {
 			ins.size = size
 			return q.submit(ctx, ins, &ins.ticket)
 		}
 		// Middleware tries again; the committer may still hold what was left.
-		again := &insertion{jobs: ins.jobs, skipDups: ins.skipDups, size: size}
+		again := &insertion{jobs: ins.jobs, skipDups: ins.skipDups, size: size, portion: ins.portion}
 		again.reset()
 		ins.doubled = true
-		err := q.submit(ctx, again, &again.ticket)
+		err = q.submit(ctx, again, &again.ticket)
 		ins.stored = again.stored
 		if again.state.Load() == ticketLeft {
 			ins.state.Store(ticketLeft) // they share their jobs
 		}
 		return err
 	}
-	if len(q.cfg.EnqueueMiddleware) == 0 {
+	if len(q.cfg.EnqueueMiddleware) == 0 || len(ins.jobs) == 0 {
 		return store(ctx)
 	}
 	jobs := make([]*NewJob, len(ins.jobs))
@@ -377,8 +376,9 @@ func (q *Queue) foreignTxn(tx *bolt.Tx) (*txn, error) {
 
 // Perform runs the handler for args here and now, with its timeout and
 // middleware, and stores nothing: for tests, and for work that may be lost.
-// The handler sees a job with the id 0. It returns what the handler returns;
-// a panic is an error.
+// The handler sees a job with the id 0, and what it puts by, such as steps and
+// checkpoints, stays in memory. It returns what the handler returns; a panic is
+// an error.
 func (q *Queue) Perform(ctx context.Context, args Args) error {
 	if isNil(args) {
 		return errNilArgs

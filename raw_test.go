@@ -78,3 +78,12 @@ func Quarantine(db *bolt.DB) map[ID][]byte {
 	})
 	return aside
 }
+
+// StoredItems counts what is kept to tell equal items of batches.
+func StoredItems(db *bolt.DB) (n int) {
+	_ = db.View(func(tx *bolt.Tx) error {
+		n = tx.Bucket(rootBucket).Bucket(bucketNames[bucketItems]).Stats().KeyN
+		return nil
+	})
+	return n
+}

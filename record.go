@@ -11,7 +11,7 @@ import (
 
 // record is a job as it lies in the jobs bucket. It is written when the job is
 // enqueued and again only when something worth keeping has happened: an
-// error, a snooze, a crash, an end.
+// error, a snooze, a crash, an end, or a step or checkpoint of its handler.
 //
 //	+---------+--------+-------+-------+----------+---------+-------+------+----------+----------+
 //	| version | crc32c | state | parts | priority | created | queue | kind | [parts]  | args     |
@@ -330,6 +330,7 @@ func decodeStash(d *decoder) *stash {
 func (r *record) addAttempt(a Attempt) {
 	a.Error = cut(a.Error, maxErrorSize)
 	a.Stack = cut(a.Stack, maxStackSize)
+	a.Log = cut(a.Log, maxLogSize)
 	kept := r.attempts[max(0, len(r.attempts)+1-maxAttemptsKept):]
 	r.attempts = append(append(make([]Attempt, 0, len(kept)+1), kept...), a)
 }

@@ -54,11 +54,29 @@ func records() map[string]record {
 		"crashed":       with(func(r *record) { r.crashes = 2 }),
 		"cancelled":     with(func(r *record) { r.cancelled = "cancelled by me" }),
 		"dead":          with(func(r *record) { r.state, r.finished, r.reason = Dead, 7, "no" }),
+		"logged": with(func(r *record) {
+			r.failures, r.attempts = 1, []Attempt{{Number: 1, StartedAt: at, Error: "oops", Log: "time=1 msg=a\ntime=2 msg=b\n"}}
+		}),
+		"steps": with(func(r *record) {
+			r.stash = &stash{steps: []step{{"one", []byte(`[1,"a"]`)}, {"", []byte{}}, {"\xff", []byte("[]")}}, cursor: []byte{}, result: []byte{}}
+		}),
+		"checkpoint": with(func(r *record) { r.stash = &stash{cursor: []byte(`{"at":7}`), result: []byte{}} }),
+		"progress": with(func(r *record) {
+			r.stash = &stash{cursor: []byte{}, progress: Progress{Done: -1, Total: math.MaxInt32, Text: "ü"}, result: []byte{}}
+		}),
+		"stash": with(func(r *record) {
+			r.stash = &stash{
+				steps: []step{{"one", []byte("[7]")}}, cursor: []byte("7"), progress: Progress{Done: 1, Total: 2, Text: "x"},
+				result: []byte("null"), log: "time=1 msg=a\n",
+			}
+		}),
+		"empty stash": with(func(r *record) { r.stash = &stash{cursor: []byte{}, result: []byte{}} }),
 		"everything": {
 			state: Dead, priority: 4, created: math.MaxInt64, queue: "q", kind: "k", args: []byte("null"),
 			place: place, placeMode: forPeriod, placeUntil: 1, tags: []string{"t"},
 			runAt: 1, expires: 2, finished: 3, maxAttempts: 4, failures: 5, snoozes: 6, crashes: 7,
 			cancelled: "c", reason: "r", attempts: long,
+			stash: &stash{steps: []step{{"s", []byte("[0]")}}, cursor: []byte("c"), progress: Progress{Text: "p"}, result: []byte("r"), log: "l"},
 		},
 	}
 }
@@ -203,6 +221,8 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Add(uint64(1), []byte{})
 	f.Add(uint64(1), []byte{1, 4, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Add(uint64(1), []byte{1, partStash, 2, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Add(uint64(1), []byte{1, partStash, 2, 0, 0, 0, 1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Add(uint64(1), []byte{1, 2, 2, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, id uint64, body []byte) {
 		// With a good checksum, or none would come through.

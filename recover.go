@@ -32,15 +32,17 @@ const caution = 5 * time.Second
 // recoverOrphans is called once, before anything else is written.
 func (q *Queue) recoverOrphans() error {
 	var value []byte
-	err := q.store.view(func(tx *bolt.Tx) error {
+	var torn []uint64 // batches
+	err := q.store.view(func(tx *bolt.Tx) (err error) {
 		value = append(value, tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]).Get(keyRunning)...)
-		return nil
+		torn, err = q.loadBatches(tx)
+		return err
 	})
-	if err != nil || len(value) <= 2 { // nothing ran
+	if err != nil || len(value) <= 2 && len(torn) == 0 { // nothing ran
 		return err
 	}
 	alone, running, suspects, ok := decodeRunning(value)
-	if !ok {
+	if !ok && len(value) > 0 {
 		return fmt.Errorf("%w: the list of running jobs in %s makes no sense; restore a backup", ErrCorrupt, q.store.db.Path())
 	}
 
@@ -61,6 +63,11 @@ func (q *Queue) recoverOrphans() error {
 				found[id] = j.row.key
 			}
 		}
+		for _, id := range torn {
+			if err := t.cancelBatch(t.batch(id), "EnqueueBatch, as the process ended before it returned", true); err != nil {
+				return err
+			}
+		}
 		for id, key := range found {
 			row, err := t.row(key)
 			if err != nil {
@@ -78,7 +85,7 @@ func (q *Queue) recoverOrphans() error {
 	}
 	q.commit.cautiousUntil = t.now + caution.Microseconds()
 	q.commit.learn(t, func() {})
-	q.log.Info("stint: the last process did not stop cleanly; its running jobs are ready again", "jobs", len(running), "suspects", len(found))
+	q.log.Info("stint: the last process did not stop cleanly; its running jobs are ready again", "jobs", len(running), "suspects", len(found), "unfinished_batches", len(torn))
 	return nil
 }
 
@@ -92,6 +99,7 @@ func (t *txn) orphan(id uint64, alone bool, suspects map[uint64]laneKey) error {
 	j.rec.crashes++
 	what := fmt.Sprintf("the process ended while the job was running (crash %d)", j.rec.crashes)
 	j.rec.addAttempt(Attempt{Number: int(j.rec.failures) + 1, StartedAt: time.Now(), Error: what})
+	t.attemptFailed(j.rec)
 	switch {
 	case j.rec.cancelled != "":
 		j.rec.reason = j.rec.cancelled

@@ -20,6 +20,7 @@ type report struct {
 	death bool
 
 	failure string // the error of the attempt
+	attrs   []any  // instead of those of a job
 }
 
 // reports is what waits to be told. A goroutine that tells it lives only as
@@ -81,6 +82,9 @@ func (q *Queue) tell(r report) {
 		attrs = append(attrs, "reason", r.info.Reason)
 	case r.failure != "":
 		attrs = append(attrs, "retry_in", r.delay, "error", r.failure)
+	}
+	if r.attrs != nil {
+		attrs = r.attrs
 	}
 	q.log.Log(context.Background(), r.level, r.text, attrs...)
 	if r.death && q.cfg.OnDeath != nil {

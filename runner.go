@@ -21,8 +21,9 @@ import (
 //     an attempt that takes too long; a handler that goes on all the same is
 //     reported as stuck, and keeps its worker.
 //  4. When Run's context ends, nothing more is claimed and what has not begun
-//     is given back. Handlers get Config.ShutdownTimeout, then their contexts
-//     end, and after a short grace those that still run are given back too.
+//     is given back. Handlers that call Checkpoint are interrupted there. The
+//     others get Config.ShutdownTimeout, then their contexts end, and after a
+//     short grace those that still run are given back too.
 type runner struct {
 	q       *Queue
 	base    context.Context // what the contexts of handlers inherit values from
@@ -69,6 +70,8 @@ func (q *Queue) Run(ctx context.Context) error {
 		return err
 	}
 	defer q.detach(r)
+	stopWatch := watchClock(func() { q.commit.post(q.commit.clockChanged) })
+	defer stopWatch()
 	select {
 	case <-ctx.Done():
 	case <-r.stop:
@@ -89,6 +92,7 @@ func (q *Queue) attach(r *runner) error {
 		return q.commit.failure()
 	}
 	q.runner = r
+	q.ending.Store(false)
 	q.commit.post(func() { q.commit.start(r) })
 	return nil
 }
@@ -108,7 +112,7 @@ func (c *committer) start(r *runner) {
 		return
 	}
 	c.runner = r
-	c.nextDue, c.nextPrune = 1, 1
+	c.nextDue, c.nextPrune, c.clockLooked = 1, 1, false
 	for _, ln := range c.q.lanes {
 		ln.forget()
 	}
@@ -272,6 +276,7 @@ func (r *runner) abort() { close(r.aborted) }
 // shutdown is what Run does when it is to end.
 func (r *runner) shutdown() error {
 	r.q.commit.post(func() { r.q.commit.release(r) })
+	r.q.ending.Store(true) // behind it: what is interrupted is not claimed again
 	drained := r.await(r.q.cfg.ShutdownTimeout)
 	if !drained {
 		for _, e := range r.begun() {
@@ -346,6 +351,7 @@ func (c *committer) giveBack(claimed []*execution) {
 		c.dismiss(e)
 		if e.started.Load() != 0 {
 			c.claimed[e.id], e.straggler = e, true
+			e.forfeit()
 			continue
 		}
 		e.lane.add(e.id)

@@ -14,9 +14,10 @@ import (
 //     makes a next state of that, in the worker's goroutine.
 //  2. The execution itself is the change that the committer applies: no
 //     allocation, and the worker does not wait for it.
-//  3. A completed job is deleted (or moved to the done index while
-//     Config.KeepCompleted asks for it); any other end rewrites the record
-//     with the attempt in its history.
+//  3. A completed job is deleted (or moved to the done index if
+//     Config.KeepCompleted asks for it or it has a result); any other end
+//     rewrites the record with the attempt in its history and what the handler
+//     has put by. An interruption with nothing put by leaves it as it is.
 //
 // Commit and CompleteTx come through here too: they complete the job earlier,
 // together with the handler's own writes.
@@ -72,7 +73,7 @@ func (e *execution) judge(err error) (v verdict) {
 // it. CompleteTx cannot always tell that its transaction was committed: an
 // OnCommit function of the application that panics keeps those behind it from
 // being called.
-func (e *execution) endedIn(t *txn) (bool, error) {
+func (e *execution) endedIn(t *txn) (ended bool, err error) {
 	e.mu.Lock()
 	ended, unsure := e.ended, e.completed != nil
 	e.mu.Unlock()
@@ -81,10 +82,15 @@ func (e *execution) endedIn(t *txn) (bool, error) {
 	}
 	j, err := t.find(e.id)
 	if errors.Is(err, ErrNotFound) {
-		_, err = t.row(e.rec.key()) // its counts may not be known yet either
+		row, err := t.row(e.rec.key()) // its counts may not be known yet either
+		j = &stored{id: e.id, rec: &e.rec, row: row}
+		t.noteEnd(j, Running)
 		return true, err
 	}
-	return err == nil && j.state == Completed, err
+	if ended = err == nil && j.state == Completed; ended {
+		t.noteEnd(j, Running)
+	}
+	return ended, err
 }
 
 // outcomeIn is the outcome, unless the job was cancelled after the handler had
@@ -117,24 +123,32 @@ func (e *execution) apply(t *txn) error {
 		return err
 	}
 	v := e.outcomeIn(t)
-	switch v.to {
-	case Ready:
-		t.announceReturn(e)
-		return nil // an interruption costs nothing
-	case Completed:
+	if v.to == Completed {
 		return e.complete(t)
+	}
+	if v.to == Ready {
+		t.announceReturn(e)
+		if !e.unsaved() {
+			return nil // an interruption costs nothing
+		}
 	}
 	row, err := t.row(e.rec.key())
 	if err != nil {
 		return err
 	}
 	rec := e.rec
+	rec.stash = e.leaves(v.to)
+	j := &stored{id: e.id, rec: &rec, row: row, state: Running}
+	if v.to == Ready {
+		return t.rewrite(j)
+	}
 	e.noteAttempt(t, &rec, v)
 	rec.crashes = 0 // it has run and the process lives: no suspect any more
-	j := &stored{id: e.id, rec: &rec, row: row, state: Running}
 	switch v.to {
 	case Scheduled:
-		rec.snoozes++
+		if !v.yields {
+			rec.snoozes++
+		}
 		return t.move(j, Scheduled, t.now+v.delay.Microseconds())
 	case Retrying:
 		rec.failures++
@@ -150,13 +164,18 @@ func (e *execution) noteAttempt(t *txn, rec *record, v verdict) {
 	if v.err == nil {
 		return
 	}
-	rec.addAttempt(Attempt{
+	t.attemptFailed(rec)
+	a := Attempt{
 		Number:    int(rec.failures) + 1,
 		StartedAt: e.startedAt(),
 		Duration:  e.duration,
 		Error:     v.text,
 		Stack:     v.stack,
-	})
+	}
+	if rec.stash != nil {
+		a.Log, rec.stash = rec.stash.takeLog()
+	}
+	rec.addAttempt(a)
 	if v.to == Retrying {
 		info := e.info()
 		info.Failures++
@@ -171,20 +190,25 @@ func (e *execution) complete(t *txn) error {
 		return err
 	}
 	j := &stored{id: e.id, rec: &e.rec, row: row, state: Running}
-	if t.q.cfg.KeepCompleted != 0 {
+	keep, left := t.q.cfg.KeepCompleted, e.leaves(Completed)
+	if keep == 0 && left != nil && left.result != nil {
+		keep = resultKept
+	}
+	if keep != 0 || left != nil {
 		rec := e.rec // move changes it
+		rec.stash = left
 		j.rec = &rec
 	}
 	if start := e.startedAt(); !start.IsZero() {
 		t.samples = append(t.samples, sample{wait: e.waitOf(start), run: e.duration})
 	}
-	if t.q.cfg.KeepCompleted == 0 {
+	if keep == 0 {
 		return t.move(j, gone, 0)
 	}
 	if err := t.move(j, Completed, t.now); err != nil {
 		return err
 	}
-	t.pruneAfter(t.now, t.q.cfg.KeepCompleted)
+	t.pruneAfter(t.now, keep)
 	return nil
 }
 

@@ -57,6 +57,7 @@ type Stats struct {
 	OldestWait       time.Duration // of the jobs that are ready now
 	Stuck            int           // running far beyond their timeout
 	Quarantined      int           // records that could not be read, set aside by this process
+	Wakeups          uint64        // times the queue's timer fired in this process, as something was due
 }
 
 // Counts is the number of jobs by state, as of the last commit; what a
@@ -140,7 +141,7 @@ func (q *Queue) Queues() []QueueInfo {
 // Stats is a summary. It reads memory, and from the file the first ready job
 // of each queue, kind and priority, for OldestWait; Counts reads memory only.
 func (q *Queue) Stats() Stats {
-	s := Stats{Counts: q.Counts()}
+	s := Stats{Counts: q.Counts(), Wakeups: q.commit.wakeups.Load()}
 	q.mu.RLock()
 	for _, ln := range q.lanes {
 		s.Processed += uint64(ln.n[totalProcessed])

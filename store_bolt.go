@@ -2,6 +2,7 @@ package stint
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -32,8 +33,8 @@ const (
 	bucketQueues                       // queue → by whom and since when it is paused
 	bucketPlaces                       // hash → mode, id, until: what Unique holds
 	bucketSchedules                    // name → when it fired and fires next, what became of its runs
-	bucketBatches                      // id → totals; id, first → number of items with ids from first on
-	bucketItems                        // kind, args → job, batch: items that are not to be stored twice
+	bucketBatches                      // id → totals; id, what → the rest of a batch; time, id: ended batches
+	bucketItems                        // kind, args → job: unfinished items; batch, kind, args: finished ones of one that is planned
 	bucketQuarantine                   // id → a record that could not be read, as it was
 	bucketCount
 )
@@ -239,6 +240,50 @@ func appendDuePlace(b []byte, at int64, place []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(at))
 	return append(append(b, place...), duePlace)
 }
+
+// What a key of the batches bucket stands for is behind its id. The id alone
+// leads to the totals, which change as items end.
+const (
+	batchMadeOf  = 'm' // id | m → name, origin, OnDone: what is known from the start
+	batchNoted   = 'n' // id | n → what went wrong, and who cancelled it
+	batchReached = 'p' // id | p → args of the last item that was planned
+	batchRange   = 'r' // id | r | first → number: the ids of items
+	batchEnded   = 0xff
+)
+
+func appendBatch(b []byte, id uint64, what byte) []byte { return append(appendID(b, id), what) }
+
+func appendRange(b []byte, id, first uint64) []byte {
+	return appendID(appendBatch(b, id, batchRange), first)
+}
+
+// appendEnded is ff | time | id → nothing: an ended batch. No id begins so.
+func appendEnded(b []byte, at int64, id uint64) []byte {
+	return appendTime(append(b, batchEnded), at, id)
+}
+
+// maxItemKey bounds what a key of the items bucket has of the args.
+const maxItemKey = 128
+
+// appendItem is kind 0 args. Of long args it has the beginning and a hash, so
+// that equal beginnings still lie together.
+func appendItem(b []byte, kind string, args []byte) []byte {
+	b = append(append(b, kind...), 0)
+	if len(args) < maxItemKey {
+		return append(b, args...)
+	}
+	hash := sha256.Sum256(args)
+	b = append(b, args[:maxItemKey-placeSize]...)
+	return append(b, hash[:placeSize]...)
+}
+
+// appendFinishedItem is 0 | batch | kind 0 args → nothing. No kind begins so.
+func appendFinishedItem(b []byte, batch uint64, kind string, args []byte) []byte {
+	return appendItem(appendID(append(b, 0), batch), kind, args)
+}
+
+// itemPart is where the key of the item begins in that of the finished item.
+const itemPart = 1 + 8
 
 // laneKey is what makes a lane: the jobs of one queue, kind and priority.
 type laneKey struct {

@@ -29,6 +29,10 @@ type txn struct {
 	lastRow *laneRow
 	nextID  uint64 // 0: not read yet
 
+	batches   map[uint64]*batchRow // nil for one that is not there
+	lastBatch *batchRow
+	wide      []byte // scratch for keys of items
+
 	blocks    map[blockKey]*readyBlock
 	lastBlock *readyBlock
 
@@ -36,17 +40,21 @@ type txn struct {
 	trimmed int  // dead jobs removed to keep within Config.MaxDead
 
 	// What memory learns from the commit.
-	readied     []readied    // jobs that now wait for a worker
-	completed   []uint64     // running jobs that CompleteTx completed
-	nextDue     int64        // the earliest entry added to the due bucket, or 0
-	unfinished  int          // change in the number of unfinished jobs
-	paused      []queuePause // queues that were paused or resumed
-	nextPrune   int64        // when the first kept job is to go, or 0
-	cancelled   []stopOrder  // running jobs that are to stop
-	samples     []sample     // how long the settled jobs waited and ran
-	events      []Event      // only while somebody subscribes
-	reports     []report     // failures and deaths, to be logged
-	quarantined int          // records set aside
+	readied      []readied      // jobs that now wait for a worker
+	completed    []uint64       // running jobs that CompleteTx completed
+	nextDue      int64          // the earliest entry added to the due bucket, or 0
+	unfinished   int            // change in the number of unfinished jobs
+	paused       []queuePause   // queues that were paused or resumed
+	schedules    []scheduleNews // that have fired or were changed
+	nextPrune    int64          // when the first kept job is to go, or 0
+	cancelled    []stopOrder    // running jobs that are to stop
+	samples      []sample       // how long the settled jobs waited and ran
+	events       []Event        // only while somebody subscribes
+	endings      []ending       // of jobs that somebody waits for
+	reports      []report       // failures and deaths, to be logged
+	quarantined  int            // records set aside
+	endedBatches int            // change in the number of ended batches that are kept
+	sweeps       []uint64       // batches that have finished items to forget
 }
 
 // readied is a job that has entered the ready bucket.
@@ -90,8 +98,8 @@ func (q *Queue) newTxn(tx *bolt.Tx) (*txn, error) {
 func (t *txn) bucket(name bucketName) *bolt.Bucket {
 	if t.buckets[name] == nil {
 		b := t.root.Bucket(bucketNames[name])
-		if name == bucketJobs {
-			b.FillPercent = 0.9 // ids only grow, so pages may be filled
+		if name == bucketJobs || name == bucketItems {
+			b.FillPercent = 0.9 // ids only grow, and so do most items, so pages may be filled
 		}
 		t.buckets[name] = b
 	}
@@ -169,6 +177,9 @@ func (t *txn) row(key laneKey) (*laneRow, error) {
 // lanes' counts and the last id.
 func (t *txn) flush() error {
 	if err := t.flushReady(); err != nil {
+		return err
+	}
+	if err := t.flushBatches(); err != nil {
 		return err
 	}
 	for _, row := range t.rows {

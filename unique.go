@@ -1,6 +1,9 @@
 package stint
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Unique places. The places bucket maps the hash of an equal job to the one
 // that holds the place: mode | id | until. An entry is a consequence of its
@@ -16,10 +19,24 @@ func (t *txn) holder(place []byte) uint64 {
 		return 0
 	case mode == forPeriod && until <= t.now:
 		return 0
-	case mode == whileWaiting && t.execution(id) != nil:
+	case mode == whileWaiting && t.claimed(id):
 		return 0
 	}
 	return id
+}
+
+// claimed says whether a worker has the job, or is about to get it. Memory
+// learns of a claim after its commit, when a transaction of the caller's may
+// be under way already; so there the file is asked too.
+func (t *txn) claimed(id uint64) bool {
+	if t.execution(id) != nil {
+		return true
+	}
+	if t.own {
+		return false
+	}
+	_, running, _, _ := decodeRunning(t.get(bucketMeta, keyRunning))
+	return slices.Contains(running, id)
 }
 
 func (t *txn) place(place []byte) (mode placeMode, id uint64, until int64, ok bool) {

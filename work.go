@@ -25,33 +25,56 @@ import (
 // As Commit waits for the sync, which other jobs share, more workers mean more
 // throughput: a Config.Workers of 100 or more is right for handlers that do
 // little else.
-func (w *Work) Commit(fn func(tx *bolt.Tx) error) error {
-	e := w.run
+func (w *Work) Commit(fn func(tx *bolt.Tx) error) error { return w.run.commitEffect(fn, nil) }
+
+// commitEffect has the committer call fn, and put by what is added to it or,
+// if that is nil, complete the job.
+func (e *execution) commitEffect(fn func(tx *bolt.Tx) error, add *addition) error {
 	e.mu.Lock()
-	if e.ended || e.left || e.effect != nil {
+	if err := e.mayCommit(add); err != nil {
 		e.mu.Unlock()
-		return fmt.Errorf("%w: job %d was completed already, or its handler has returned", ErrNotRunning, e.id)
+		return err
 	}
-	e.effect = fn
+	e.effect, e.addition = fn, add
 	if e.reply == nil {
 		e.reply = make(chan error, 1)
 	}
 	e.duration = time.Since(e.startedAt())
 	e.mu.Unlock()
 
-	err := fmt.Errorf("%w: job %d cannot be completed any more", ErrClosed, e.id)
+	err := fmt.Errorf("%w: nothing of job %d can be stored any more", ErrClosed, e.id)
 	if e.q.commit.add(e) {
 		err = <-e.reply
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.effect = nil
-	e.ended = err == nil
-	e.recorded = err == nil
+	e.effect, e.addition = nil, nil
+	switch {
+	case err != nil:
+	case e.final:
+		e.ended, e.recorded = true, true
+	default:
+		e.keep().accept(add)
+	}
 	if e.leaving != nil {
 		close(e.leaving)
 	}
+	k := e.keeper
+	e.mu.Unlock()
+	if k != nil {
+		k.save() // a checkpoint that had to wait
+	}
 	return err
+}
+
+// mayCommit says why there can be no effect now, or nil. e.mu is held.
+func (e *execution) mayCommit(add *addition) error {
+	switch {
+	case e.effect != nil:
+		return fmt.Errorf("%w: job %d has a Commit, CommitProgress or Step under way; call them one after another", ErrNotRunning, e.id)
+	case add == nil && e.forfeited && !e.ended && !e.left:
+		return nil // who was given back may still complete
+	}
+	return e.over()
 }
 
 // CompleteTx completes the job in a transaction of the handler's own, which
@@ -88,17 +111,31 @@ func (w *Work) CompleteTx(tx *bolt.Tx) error {
 // file.
 func (w *Work) Key() string { return fmt.Sprintf("%s-%d", w.run.q.store.file, w.ID) }
 
-// applyEffect runs the function of Commit and completes the job with it. An
-// error takes the whole transaction back, so that no half of the function's
-// writes stays.
+// applyEffect runs the function of Commit and completes the job with it, or
+// puts by what is added to it. An error takes the whole transaction back, so
+// that no half of the function's writes stays.
 func (e *execution) applyEffect(t *txn) error {
 	if err := e.callEffect(t); err != nil {
 		return undo{err}
 	}
-	if e.inline || e.completed == t.tx {
-		return nil
+	e.mu.Lock()
+	completed := e.completed == t.tx // by CompleteTx, in the function
+	e.final = completed || e.addition == nil
+	k := e.keeper
+	if !e.final {
+		k = e.keep()
 	}
-	return e.complete(t)
+	e.mu.Unlock()
+	switch {
+	case completed || e.inline:
+		return nil
+	case e.final:
+		return e.complete(t)
+	}
+	if err := k.write(t, e.addition); err != nil {
+		return undo{err}
+	}
+	return nil
 }
 
 func (e *execution) callEffect(t *txn) (err error) {
