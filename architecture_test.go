@@ -73,6 +73,12 @@ func TestOnlyTheStoreNamesBuckets(t *testing.T) {
 	}
 }
 
+func TestOnlyPeriodicKnowsTheCronLibrary(t *testing.T) {
+	for name, text := range sources(t) {
+		require.Equal(t, name == "periodic.go", strings.Contains(text, "robfig/cron/v3\""), name)
+	}
+}
+
 func TestTestifyIsForTests(t *testing.T) {
 	for name, text := range sources(t) {
 		require.NotContains(t, text, "stretchr/testify", name)

@@ -12,6 +12,11 @@
 // backoff, timeout, concurrency. So changing a policy changes the jobs that
 // already wait.
 //
+// [Queue.Periodic] enqueues by a cron spec, [PeriodicBatch] and
+// [Queue.EnqueueBatch] store many jobs with one end, and [Work.Step],
+// [Work.Checkpoint] and [Work.CommitProgress] let a long job go on where it
+// was.
+//
 // One rule to remember: inside a transaction of the same database, also in the
 // function of Commit, call [Queue.EnqueueTx], never [Queue.Enqueue] nor any
 // other call that changes something: it waits for the very lock you hold.
