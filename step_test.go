@@ -177,8 +177,11 @@ func TestStepRunsOnce(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, stint.Completed, get(t, q, info.ID).State)
 		require.Equal(t, ranOnce, ran)
+		require.NoError(t, q.Pause(t.Context(), "default", "me"))
 		require.NoError(t, q.Retry(t.Context(), info.ID))
 		require.Empty(t, get(t, q, info.ID).Result)
+		require.Empty(t, get(t, q, info.ID).Steps)
+		require.NoError(t, q.Resume(t.Context(), "default"))
 		synctest.Wait()
 		require.Equal(t, map[string]int{"step 1": 2, "step 2": 2, "step 3": 2}, ran)
 	})
@@ -337,12 +340,12 @@ func TestStepKeeps(t *testing.T) {
 			var next *address
 			var whatever any
 			err := job.Step(ctx, "one", func(context.Context) error {
-				at, sums, next, whatever = address{Street: "Main"}, map[string]int{"a": 1 << 60}, &address{Street: "Next"}, "w"
+				at, sums, next, whatever = address{Street: "Main"}, map[string]int{"a": 1 << 30}, &address{Street: "Next"}, "w"
 				return nil
 			}, &at, &sums, &next, &whatever)
 			require.NoError(t, err)
 			require.Equal(t, address{Street: "Main"}, at)
-			require.Equal(t, map[string]int{"a": 1 << 60}, sums)
+			require.Equal(t, map[string]int{"a": 1 << 30}, sums)
 			require.Equal(t, &address{Street: "Next"}, next)
 			require.Equal(t, "w", whatever)
 			if run == 1 {
