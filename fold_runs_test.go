@@ -118,10 +118,13 @@ func TestFoldAndRuns(t *testing.T) {
 
 	scenario(t, "one that was claimed ahead, cancelled and given back, neither", func(t *testing.T) {
 		q := open(t, &stint.Config{Workers: 1})
-		handle(q, func(_ context.Context, job *stint.Job[note]) error { time.Sleep(time.Duration(job.Args.N)); return nil }, &stint.Policy{Timeout: -1})
+		handle(q, func(_ context.Context, job *stint.Job[note]) error {
+			time.Sleep(time.Duration(job.Args.N) * time.Minute)
+			return nil
+		}, &stint.Policy{Timeout: -1})
 		handle[opens](q, nil, nil)
 		enqueue(t, q, note{N: 0})
-		enqueue(t, q, note{N: int(time.Minute)})
+		enqueue(t, q, note{N: 1})
 		cancelled := enqueue(t, q, opens{N: 1}, merge)
 		run(t, q)
 		synctest.Wait()
@@ -138,9 +141,12 @@ func TestFoldAndRuns(t *testing.T) {
 
 	scenario(t, "one that was claimed ahead counts as running until it is given back", func(t *testing.T) {
 		q := open(t, &stint.Config{Workers: 1})
-		handle(q, func(_ context.Context, job *stint.Job[note]) error { time.Sleep(time.Duration(job.Args.N)); return nil }, &stint.Policy{Timeout: -1})
+		handle(q, func(_ context.Context, job *stint.Job[note]) error {
+			time.Sleep(time.Duration(job.Args.N) * time.Minute)
+			return nil
+		}, &stint.Policy{Timeout: -1})
 		enqueue(t, q, note{N: 0})
-		enqueue(t, q, note{N: int(time.Minute)})
+		enqueue(t, q, note{N: 1})
 		var ran []int
 		handle(q, func(_ context.Context, job *stint.Job[opens]) error { ran = append(ran, job.Args.N); return nil }, nil)
 		first := enqueue(t, q, opens{N: 1}, merge)

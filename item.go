@@ -38,8 +38,18 @@ type portion struct {
 func (p *portion) spoil(err error) {
 	p.bad++
 	if len(p.errors) < maxBatchErrors {
-		p.errors = append(p.errors, cut(err.Error(), maxBatchError))
+		p.errors = append(p.errors, textOf(err))
 	}
+}
+
+// textOf is the text of an error of any make.
+func textOf(err error) (text string) {
+	defer func() {
+		if value := recover(); value != nil {
+			text = fmt.Sprintf("panic in a method of the error, a %T: %v", err, value)
+		}
+	}()
+	return cut(err.Error(), maxBatchError)
 }
 
 // errPassedOver: an equal item is there.

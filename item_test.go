@@ -82,6 +82,7 @@ func TestFinishedItemsAreForgotten(t *testing.T) {
 			for args := range between(0, 2000) {
 				yield(args)
 			}
+			synctest.Wait()
 			killed, err := q.KillAll(t.Context(), stint.Filter{State: stint.Ready}, "")
 			require.NoError(t, err)
 			require.Equal(t, 2000, killed)

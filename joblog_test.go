@@ -164,6 +164,15 @@ func TestJobLog(t *testing.T) {
 		require.Equal(t, "(2 earlier lines were dropped)", got[0])
 		require.Contains(t, got[1], "behind")
 	})
+	scenario(t, "names the schedule that has enqueued the job", func(t *testing.T) {
+		var out lockedBuffer
+		q := open(t, &stint.Config{Logger: slog.New(slog.NewTextHandler(&out, nil))})
+		stint.Handle(q, func(_ context.Context, job *stint.Job[note]) error { job.Logger().Info("from the job"); return nil }, nil)
+		require.NoError(t, q.Periodic("nightly", "0 2 * * *", note{}))
+		run(t, q)
+		time.Sleep(24 * time.Hour)
+		require.Contains(t, out.String(), `msg="from the job" job_id=1 kind=note queue=default attempt=1 schedule=nightly`)
+	})
 }
 
 func TestJobLogFromManyGoroutines(t *testing.T) {

@@ -49,3 +49,17 @@ func FuzzLedger(f *testing.F) {
 		require.Equal(t, l.encode(name), again.encode(name))
 	})
 }
+
+// A clock that was wrong has let Until pass; Run learns that it was.
+func TestScheduleLivesAgainWhenTheClockGoesBack(t *testing.T) {
+	parsed, err := parseSpec("0 3 * * *", "UTC")
+	require.NoError(t, err)
+	now, until := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := &schedule{spec: parsed, until: micros(until)}
+	l := &ledger{anchor: micros(now), last: micros(until) - 1}
+	require.True(t, s.followClock(l, micros(now)))
+	require.Equal(t, now.Add(15*time.Hour), fromMicros(l.next).UTC())
+	require.False(t, s.followClock(l, micros(now)), "once")
+	l = &ledger{anchor: micros(now), last: micros(until) - 1}
+	require.False(t, s.followClock(l, micros(until)), "it has passed")
+}

@@ -253,12 +253,23 @@ func (o *opener) callBolt(f *os.File) (db *bolt.DB, err error) {
 // boltOptions are those for a file that is open already. The list of free
 // pages is not written, since that would cost more than all else once a burst
 // of jobs is done; bbolt finds the free pages at open from the tree.
+//
+// bbolt opens further files in the same way when it copies the database, and
+// must get those, not the one that is at work.
 func boltOptions(f *os.File, lockTimeout time.Duration) *bolt.Options {
+	taken := false
+	open := func(name string, flag int, mode fs.FileMode) (*os.File, error) {
+		if taken {
+			return os.OpenFile(name, flag, mode)
+		}
+		taken = true
+		return f, nil
+	}
 	return &bolt.Options{
 		Timeout:        max(lockTimeout, time.Millisecond), // 0 would be for ever
 		NoFreelistSync: true,
 		FreelistType:   bolt.FreelistMapType,
-		OpenFile:       func(string, int, fs.FileMode) (*os.File, error) { return f, nil },
+		OpenFile:       open,
 	}
 }
 

@@ -158,3 +158,17 @@ func TestNewOnTheApplicationsDatabase(t *testing.T) {
 	require.NoError(t, db.Close())
 	check(t, path)
 }
+
+// bbolt copies a database by opening the target the way it opened the file.
+func TestCopyOfTheDatabase(t *testing.T) {
+	q := open(t, nil)
+	id := enqueue(t, q, note{N: 1})
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	require.NoError(t, q.DB().View(func(tx *bolt.Tx) error { return tx.CopyFile(copied, 0o600) }))
+	enqueue(t, q, note{N: 2}) // the file at work is untouched
+
+	backup := openAt(t, copied, nil)
+	require.JSONEq(t, `{"n":1}`, string(get(t, backup, id).Args))
+	require.Equal(t, 1, backup.Counts().Ready)
+	require.Equal(t, 2, q.Counts().Ready)
+}

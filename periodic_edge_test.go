@@ -139,16 +139,11 @@ func TestScheduleEdges(t *testing.T) {
 		q := open(t, nil)
 		periodic(t, q, "*/10 * * * *", stint.Overlap(stint.QueueOne), stint.ExpiresIn(25*time.Minute))
 		run(t, q) // nobody handles the kind
-		sleepUntil(utc(2000, 1, 1, 1, 1))
-		synctest.Wait()
-		runs := schedule(t, q).Runs
-		var dead int
-		for _, r := range runs {
-			if r.State == stint.Dead {
-				dead++
-			}
+		for _, c := range []struct{ minute, dead int }{{36, 1}, {59, 1}, {61, 2}} {
+			sleepUntil(utc(2000, 1, 1, 0, c.minute))
+			synctest.Wait()
+			require.Equal(t, c.dead, q.Counts().Dead, "after %d minutes", c.minute)
 		}
-		require.Equal(t, 2, dead, "%+v", runs)
 	})
 	scenario(t, "paused in the moment at which it is due, by the transaction that would fire it", func(t *testing.T) {
 		q, d := keeping(t, newPath(t), 0)
@@ -296,33 +291,107 @@ func TestScheduleEdges(t *testing.T) {
 	})
 }
 
-// A planner that lingers after its items have ended does not make their end
-// forgotten.
+// Times that a clock shows again are not run again, and are in the history
+// once, however often the program starts meanwhile.
+func TestHeldBackIsInTheHistory(t *testing.T) {
+	path := newPath(t)
+	for _, at := range []int{0, 10, 20} {
+		bubble(t, func(t *testing.T) {
+			sleepUntil(utc(2000, 1, 2, 0, at))
+			q, d := keeping(t, path, 0)
+			periodic(t, q, "30 0,1 * * *", stint.InZone("UTC"))
+			run(t, q)
+			if at == 0 {
+				time.Sleep(2 * time.Hour)
+				require.Len(t, d.times(dayLayout), 2)
+			}
+			synctest.Wait()
+			info := schedule(t, q)
+			require.True(t, info.Next.Equal(utc(2000, 1, 3, 0, 30)))
+			next, err := q.Upcoming("report", 1)
+			require.NoError(t, err)
+			require.Equal(t, info.Next, next[0])
+			if at > 0 {
+				require.Len(t, info.Runs, 3)
+				require.Equal(t, 2, info.Runs[2].Skipped)
+				require.Contains(t, info.Runs[2].Reason, "until 2000-01-02 01:30:00 has run")
+			}
+			require.NoError(t, q.Close())
+		})
+	}
+}
+
+func TestScheduleBounds(t *testing.T) {
+	scenario(t, "a thousand runs wait, and no more", func(t *testing.T) {
+		path := newPath(t)
+		all := []stint.PeriodicOption{stint.InZone("UTC"), stint.Missed(stint.All(1000, 1000*time.Hour))}
+		q := openAt(t, path, nil)
+		sleepUntil(utc(2000, 1, 2, 0, 0))
+		periodic(t, q, "* * * * *", all...)
+		_, err := q.Backfill(t.Context(), "report", utc(2000, 1, 1, 0, 1), utc(2000, 1, 1, 10, 0))
+		require.NoError(t, err)
+		_, err = q.Backfill(t.Context(), "report", utc(2000, 1, 1, 0, 1), utc(2000, 1, 1, 10, 0))
+		require.ErrorIs(t, err, stint.ErrBadOption)
+		require.NoError(t, q.Close())
+		time.Sleep(10*time.Hour + time.Second)
+		q = openAt(t, path, nil)
+		periodic(t, q, "* * * * *", all...)
+		run(t, q)
+		synctest.Wait()
+		info := schedule(t, q)
+		require.Equal(t, 1000, info.Waiting)
+		require.Equal(t, 199, info.Runs[len(info.Runs)-1].Skipped)
+	})
+	scenario(t, "Starting and Until may change", func(t *testing.T) {
+		q, d := keeping(t, newPath(t), 0)
+		run(t, q)
+		periodic(t, q, "0 3 * * *", stint.InZone("UTC"))
+		periodic(t, q, "0 3 * * *", stint.InZone("UTC"), stint.Starting(utc(2000, 1, 3, 0, 0)))
+		require.True(t, schedule(t, q).Next.Equal(utc(2000, 1, 3, 3, 0)))
+		periodic(t, q, "0 3 * * *", stint.InZone("UTC"), stint.Until(utc(2000, 1, 2, 0, 0)))
+		sleepUntil(utc(2000, 1, 5, 0, 0))
+		require.Equal(t, []string{"01-01"}, d.times(dayLayout))
+	})
+	scenario(t, "All runs what is not late, whatever its age may be", func(t *testing.T) {
+		path := newPath(t)
+		all := []stint.PeriodicOption{stint.InZone("UTC"), stint.Missed(stint.All(5, 10*time.Second))}
+		q := openAt(t, path, nil)
+		periodic(t, q, "* * * * *", all...)
+		require.NoError(t, q.Close())
+		time.Sleep(5*time.Minute + 30*time.Second)
+		q, d := keeping(t, path, 0)
+		periodic(t, q, "* * * * *", all...)
+		run(t, q)
+		require.Equal(t, []string{"01-01 00:05"}, d.times(minuteLayout))
+	})
+}
+
+// Items that end before their planner does are not forgotten when it ends.
 func TestScheduleRemembersHowItsBatchEnded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		linger := func(ctx context.Context, work *stint.Work, next func(context.Context) error) error {
-			err := next(ctx)
-			if work.Schedule != "" {
-				time.Sleep(time.Minute)
-			}
-			return err
-		}
-		q := open(t, &stint.Config{WorkMiddleware: []stint.WorkMiddleware{linger}})
+		q := open(t, nil)
 		require.NoError(t, stint.PeriodicBatch(q, "report", "0 3 * * *",
 			func(context.Context, *stint.Planning[nightly]) iter.Seq2[nightly, error] {
-				return func(yield func(nightly, error) bool) { _ = yield(nightly{1}, nil) && yield(nightly{2}, nil) }
+				return func(yield func(nightly, error) bool) {
+					for n := range 1000 { // these are stored
+						if !yield(nightly{n + 1}, nil) {
+							return
+						}
+					}
+					time.Sleep(time.Minute)
+				}
 			},
 			func(_ context.Context, job *stint.Job[nightly]) error { return stint.Kill(errOops) }, nil))
 		run(t, q)
 		_, err := q.RunSchedule(t.Context(), "report")
 		require.NoError(t, err)
-		for range 2 { // before and after the planner's end
-			synctest.Wait()
-			last := schedule(t, q).Runs[0]
-			require.Equal(t, stint.Completed, last.State)
-			require.Equal(t, "2 of 2 items are dead", last.Reason)
-			time.Sleep(2 * time.Minute)
-		}
+		synctest.Wait()
+		require.Equal(t, 1000, q.Counts().Dead)
+		require.Equal(t, stint.Ready, schedule(t, q).Runs[0].State)
+		time.Sleep(2 * time.Minute)
+		last := schedule(t, q).Runs[0]
+		require.Equal(t, stint.Completed, last.State)
+		require.Equal(t, "1000 of 1000 items are dead", last.Reason)
 	})
 }
 

@@ -586,21 +586,6 @@ func TestClockJumps(t *testing.T) {
 			})
 		}
 	}
-	t.Run("years back and right again", func(t *testing.T) {
-		inBubbles(t, "0 3 * * *",
-			func(t *testing.T, q *stint.Queue, d *logbook) {
-				sleepUntil(utc(2026, 11, 20, 12, 0))
-				d.times(dayLayout)
-				sleepUntil(utc(2026, 11, 22, 12, 0))
-				require.Equal(t, []string{"11-21", "11-22"}, d.times(dayLayout))
-			},
-			func(t *testing.T, q *stint.Queue, d *logbook) { // the battery of the clock is empty
-				time.Sleep(48 * time.Hour)
-				require.Equal(t, []string{"01-01", "01-02"}, d.times(dayLayout), "it goes on")
-				sleepUntil(utc(2026, 11, 22, 13, 0)) // synthetic: Run saw each night, see below for none
-			},
-		)
-	})
 	t.Run("hours back", func(t *testing.T) {
 		inBubbles(t, "*/10 * * * *",
 			func(t *testing.T, q *stint.Queue, d *logbook) {

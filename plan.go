@@ -18,7 +18,7 @@ import (
 //  2. The planner iterates without any transaction. Items gather, are
 //     prepared in its goroutine, and every 1000 of them, or those of a
 //     second, are stored as a portion (item.go) together with the last one's
-//     args.
+//     args. While one portion is committed the next one gathers.
 //  3. An attempt that ends early has stored what it had gathered; the next one
 //     is told where that was. If it starts over all the same, what is there is
 //     passed over.
@@ -178,6 +178,9 @@ func gatherPlan[T Args](ctx context.Context, g *gathering, items iter.Seq2[T, er
 		last = context.Cause(ctx)
 	}
 	err := g.send(last == nil)
+	if err == nil {
+		err = g.settle()
+	}
 	if last != nil {
 		return last
 	}
@@ -217,6 +220,8 @@ type gathering struct {
 	ins   *insertion
 	n     int
 	since time.Time // when the first of the n came
+
+	underway *insertion // the portion before it, while it is being committed
 }
 
 func (g *gathering) add(args Args) error {
@@ -242,7 +247,9 @@ func (g *gathering) add(args Args) error {
 	return g.send(false)
 }
 
-// send stores what has been gathered.
+// send hands over what has been gathered, which is committed while the next
+// portion gathers, and returns how the one before it went. The last one, and
+// those that middleware is around, it waits for.
 func (g *gathering) send(seal bool) error {
 	ins := g.ins
 	if ins == nil {
@@ -253,11 +260,45 @@ func (g *gathering) send(seal bool) error {
 	ins.jobs, ins.portion = ins.jobs[:g.n], &p
 	g.ins, g.n = nil, 0
 	g.portion.bad, g.portion.errors = 0, nil
-	if g.dry {
-		_, _ = ins.prepare(g.q)
-		g.q.recycle(ins)
+	if !g.dry && len(g.q.cfg.EnqueueMiddleware) > 0 {
+		return g.sendVia(ins)
+	}
+	size, err := ins.prepare(g.q)
+	if err == nil {
+		err = g.settle()
+	}
+	if err != nil || g.dry {
+		return err
+	}
+	ins.size = size
+	if err := g.q.handOver(g.ctx, ins); err != nil {
+		return err
+	}
+	g.underway = ins
+	if seal {
+		return g.settle()
+	}
+	return nil
+}
+
+// settle waits for the portion under way.
+func (g *gathering) settle() error {
+	ins := g.underway
+	if ins == nil {
 		return nil
 	}
+	g.underway = nil
+	if err := ins.await(g.ctx); err != nil {
+		return err
+	}
+	full := ins.portion.full
+	g.q.recycle(ins)
+	return full
+}
+
+// sendVia sends through middleware.
+func (g *gathering) sendVia(ins *insertion) error {
+	p := ins.portion
 	err := g.q.insertAll(g.ctx, ins)
 	if err == nil && !p.applied { // middleware has kept the jobs back, as it may
 		ins.jobs = ins.jobs[:0]

@@ -83,6 +83,8 @@ func TestPlannerThatFails(t *testing.T) {
 			return func(yield func(oddItem, error) bool) {
 				for i := range 30 {
 					switch {
+					case i == 1:
+						yield(oddItem{}, (*nilError)(nil))
 					case i%3 == 1:
 						yield(oddItem{}, fmt.Errorf("row %d is no good", i))
 					case i == 2:
@@ -103,7 +105,8 @@ func TestPlannerThatFails(t *testing.T) {
 		info := told()[0]
 		require.Equal(t, []int{18, 18, 12}, []int{info.Planned, info.Done, info.Bad})
 		require.Len(t, info.Errors, 10)
-		require.Equal(t, "row 1 is no good", info.Errors[0])
+		require.Contains(t, info.Errors[0], "panic")
+		require.Equal(t, "row 4 is no good", info.Errors[1])
 		require.Contains(t, strings.Join(info.Errors, "\n"), "row 22 is no good")
 		require.Empty(t, info.PlanError)
 		require.Equal(t, 18, handled)

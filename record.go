@@ -82,6 +82,7 @@ type stash struct {
 	cursor   []byte // of Checkpoint, as JSON
 	progress Progress
 	result   []byte // of SetResult, as JSON
+	forgiven uint32 // times that getting on has cleared the job of a crash
 	log      string // the last lines of the attempt that runs, or that was the last
 }
 
@@ -218,6 +219,7 @@ func (s *stash) appendTo(b []byte) []byte {
 	b = binary.AppendVarint(b, int64(s.progress.Total))
 	b = appendText(b, s.progress.Text)
 	b = appendBytes(b, s.result)
+	b = binary.AppendUvarint(b, uint64(s.forgiven))
 	return appendText(b, s.log)
 }
 
@@ -322,6 +324,7 @@ func decodeStash(d *decoder) *stash {
 	s.progress.Done, s.progress.Total = int(d.varint()), int(d.varint())
 	s.progress.Text = d.text()
 	s.result = d.textBytes()
+	s.forgiven = uint32(d.uvarint())
 	s.log = d.text()
 	return s
 }

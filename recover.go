@@ -1,6 +1,7 @@
 package stint
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -16,7 +17,9 @@ import (
 //  3. In flight at two: it is a suspect. Suspects run alone, one at a time,
 //     with nothing beside them, so that the next crash has one culprit.
 //  4. Alone and crashed again: it is dead, with the reason.
-//  5. A suspect that comes through is innocent and its count is forgotten.
+//  5. A suspect that comes through is innocent and its count is forgotten. So
+//     is that of a long job that gets on: it has finished a step or moved its
+//     checkpoint since the crash, which then was not at the place where it is.
 //
 // The file does not tell a crash from a kill by somebody outside. Who kills
 // the process three times at the wrong moments can make an innocent job look
@@ -150,6 +153,42 @@ func (c *committer) clearSuspect(id uint64) {
 		c.cleared = map[uint64]*lane{}
 	}
 	c.cleared[id] = ln
+}
+
+// maxForgiven bounds how often getting on clears a job. A handler that starts
+// from the beginning each time gets on each time, and would kill the process
+// for ever.
+const maxForgiven = 100
+
+// forgives forgets the crashes of a running job that has put by more than it
+// had before, and reports whether there were any.
+func (t *txn) forgives(rec *record, before *stash) bool {
+	after := rec.stash
+	if after == nil {
+		return false
+	}
+	if before == nil {
+		before = &stash{}
+	}
+	after.forgiven = before.forgiven
+	if rec.crashes == 0 {
+		return false
+	}
+	if len(after.steps) == len(before.steps) && bytes.Equal(after.cursor, before.cursor) || after.forgiven == maxForgiven {
+		return false
+	}
+	rec.crashes = 0
+	after.forgiven++
+	return true
+}
+
+// releaseAlone lets others run beside a suspect that was cleared while it ran.
+// A rollback takes it back.
+func (c *committer) releaseAlone(e *execution) {
+	if c.alone == e {
+		c.alone = nil
+		c.runningChanged = true
+	}
 }
 
 // claimSuspect claims the next suspect, alone. While one may run, it holds

@@ -42,7 +42,7 @@ func (q *Queue) changeSchedule(ctx context.Context, ch *scheduleChange) error {
 }
 
 func (ch *scheduleChange) apply(t *txn) error {
-	ch.job, ch.runs, ch.damage = 0, 0, nil
+	ch.damage = nil
 	if ch.verb == deleteSchedule {
 		return t.deleteSchedule(ch.name)
 	}

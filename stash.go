@@ -157,10 +157,15 @@ func (k *keeper) write(t *txn, add *addition) error {
 	case err != nil:
 		return err
 	}
+	before := j.rec.stash
 	e.mu.Lock()
 	j.rec.stash = k.stash(add)
 	k.written = k.version
 	e.mu.Unlock()
+	if t.forgives(j.rec, before) {
+		t.q.commit.clearSuspect(e.id)
+		t.q.commit.releaseAlone(e)
+	}
 	return t.rewrite(j)
 }
 

@@ -43,12 +43,24 @@ func (w *ticket) end(err error) {
 // submit hands a change over and waits for its commit, or for the end of ctx
 // while the change has not begun.
 func (q *Queue) submit(ctx context.Context, ch change, w *ticket) error {
+	if err := q.handOver(ctx, ch); err != nil {
+		return err
+	}
+	return w.await(ctx)
+}
+
+// handOver and await are the halves of submit.
+func (q *Queue) handOver(ctx context.Context, ch change) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("stint: nothing was changed: %w", context.Cause(ctx))
 	}
 	if !q.commit.add(ch) {
 		return fmt.Errorf("%w: nothing was changed", ErrClosed)
 	}
+	return nil
+}
+
+func (w *ticket) await(ctx context.Context) error {
 	if ctx.Done() == nil {
 		<-w.done
 		return w.err
