@@ -84,6 +84,7 @@ func childPlan(args childArgs) {
 // Whenever the process is killed: each item is stored and takes effect once,
 // and OnDone comes once.
 func TestKilledBatch(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"starts over", "goes on"} {
 		t.Run("whose planner "+how, func(t *testing.T) {
 			k := &killer{rng: seeded(t), startup: 20 * time.Millisecond, rate: 5_000}
@@ -175,6 +176,7 @@ func childEnqueueBatch(args childArgs) {
 }
 
 func TestKilledEnqueueBatch(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	c := startChild(t, childArgs{Mode: "enqueue-batch", File: path})
 	c.await("stored", 5)

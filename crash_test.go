@@ -151,6 +151,7 @@ func (k *killer) moment(left, kills int) time.Duration {
 // After any kill, what is counted and what is still stored add up to all
 // jobs; in the end everything is counted once.
 func TestKillLoopCountsEachJobOnce(t *testing.T) {
+	t.Parallel()
 	jobs := *crashJobs
 	path := filepath.Join(t.TempDir(), "queue.db")
 	enqueueClosed(t, path, notes(jobs)...)

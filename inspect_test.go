@@ -144,6 +144,7 @@ func TestGet(t *testing.T) {
 }
 
 func TestJobs(t *testing.T) {
+	t.Parallel()
 	const each = 260 // more than two pages
 	q := open(t, &stint.Config{KeepCompleted: -1, Workers: each + 10})
 	ids := populate(t, q, each)

@@ -99,6 +99,7 @@ func openDaemon(args childArgs) *stint.Queue {
 // A daemon that dies at random moments loses and doubles no occurrence, no
 // item of a batch, and no end of one.
 func TestKilledDaemonKeepsItsSchedules(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	rng := seeded(t)
 	args := childArgs{Mode: "daemon", File: path, N: *periodicItems}

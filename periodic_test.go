@@ -129,6 +129,7 @@ func TestEachNightRunsOnce(t *testing.T) {
 // Zones whose clocks change at midnight, by half an hour, or around the time
 // of the schedule, for a year.
 func TestNightsOfTheWorld(t *testing.T) {
+	t.Parallel()
 	specs := []struct{ zone, spec string }{
 		{"Africa/Cairo", "30 0 * * *"}, {"America/Santiago", "30 0 * * *"}, {"Asia/Beirut", "30 0 * * *"},
 		{"Australia/Lord_Howe", "15 2 * * *"}, {"America/New_York", "30 1 * * *"}, {"America/Los_Angeles", "0 2 * * *"},

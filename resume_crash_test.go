@@ -107,6 +107,7 @@ func killing(t *testing.T, args childArgs, id stint.ID, wanted, all int, rate fl
 }
 
 func TestKilledLongJobDoesEachItemOnce(t *testing.T) {
+	t.Parallel()
 	for group, items := range map[int]int{20: *resumeItems, 1: *resumeItems / 10} {
 		t.Run(fmt.Sprintf("%d items, %d to a commit", items, group), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "queue.db")
@@ -164,6 +165,7 @@ func childSteps(args childArgs) {
 // A step whose end somebody has heard of is not run again and keeps its
 // value. One that was running at a kill may be.
 func TestKilledStepsRunOnceWhenFinished(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	id := enqueueClosed(t, path, note{})[0]
 	finished, kept := map[string]int{}, map[string]string{}
