@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -163,12 +164,7 @@ func decodeBatchNotes(b []byte) *batchNotes {
 // add keeps the error of a bad item, if it is among the first and not known
 // from an attempt before.
 func (n *batchNotes) add(text string) {
-	for _, known := range n.errors {
-		if known == text {
-			return
-		}
-	}
-	if len(n.errors) < maxBatchErrors {
+	if len(n.errors) < maxBatchErrors && !slices.Contains(n.errors, text) {
 		n.errors = append(n.errors, text)
 	}
 }

@@ -291,9 +291,7 @@ func (s *schedule) latestRuns(after, upTo, now int64, anchor time.Time) (runs []
 		runs = append(runs, occurrence{at: at})
 		upTo = at - 1
 	}
-	for i, j := 0, len(runs)-1; i < j; i, j = i+1, j-1 {
-		runs[i], runs[j] = runs[j], runs[i]
-	}
+	slices.Reverse(runs)
 	return runs
 }
 

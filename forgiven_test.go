@@ -69,3 +69,27 @@ func TestLongJobThatGetsOnIsNoSuspect(t *testing.T) {
 		require.Equal(t, 3, deaths)
 	})
 }
+
+func TestInterruptionRemembersThatAJobGotOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "queue.db")
+	id := enqueueClosed(t, path, climber{Rungs: 8})[0]
+	require.NotZero(t, startChild(t, childArgs{Mode: "climb", File: path}).wait())
+
+	q := openAt(t, path, nil)
+	require.Equal(t, 1, get(t, q, id).Crashes)
+	stint.Handle(q, func(ctx context.Context, job *stint.Job[climber]) error {
+		for rung := 2; ; rung++ {
+			if err := job.Checkpoint(ctx, rung); err != nil {
+				return err
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}, nil)
+	w := begin(q)
+	eventually(t, func() bool { return get(t, q, id).Crashes == 0 }, "it has got on")
+	w.end()
+	require.NoError(t, <-w.result)
+	info := get(t, q, id)
+	require.Equal(t, stint.Ready, info.State)
+	require.Zero(t, info.Crashes)
+}

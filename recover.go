@@ -160,10 +160,10 @@ func (c *committer) clearSuspect(id uint64) {
 // for ever.
 const maxForgiven = 100
 
-// forgives forgets the crashes of a running job that has put by more than it
-// had before, and reports whether there were any.
-func (t *txn) forgives(rec *record, before *stash) bool {
-	after := rec.stash
+// forgive forgets the crashes of a job that has put by more than it had
+// before, and reports whether there were any.
+func (r *record) forgive(before *stash) bool {
+	after := r.stash
 	if after == nil {
 		return false
 	}
@@ -171,13 +171,13 @@ func (t *txn) forgives(rec *record, before *stash) bool {
 		before = &stash{}
 	}
 	after.forgiven = before.forgiven
-	if rec.crashes == 0 {
+	if r.crashes == 0 {
 		return false
 	}
 	if len(after.steps) == len(before.steps) && bytes.Equal(after.cursor, before.cursor) || after.forgiven == maxForgiven {
 		return false
 	}
-	rec.crashes = 0
+	r.crashes = 0
 	after.forgiven++
 	return true
 }

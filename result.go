@@ -62,9 +62,10 @@ func Result[T any](q *Queue, id ID) (T, error) {
 // ErrNotFound if it is not stored (any more) when Wait is called, or is
 // deleted: so for a job that may have completed before, use Config.KeepCompleted
 // or SetResult, which keep it. When ctx ends its cause is returned, ErrClosed
-// when the queue closes, and what has failed when it takes no more writes. A handler that waits for a job of its own
-// queue keeps its worker meanwhile. Inside a transaction of the same database
-// it would wait for the lock that its caller holds.
+// when the queue closes, and what has failed when it takes no more writes. A
+// handler that waits for a job of its own queue keeps its worker meanwhile.
+// Inside a transaction of the same database it would wait for the lock that
+// its caller holds.
 func (q *Queue) Wait(ctx context.Context, id ID) (Info, error) {
 	told, err := q.waiters.add(uint64(id))
 	if err != nil {

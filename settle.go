@@ -140,6 +140,9 @@ func (e *execution) apply(t *txn) error {
 	rec.stash = e.leaves(v.to)
 	j := &stored{id: e.id, rec: &rec, row: row, state: Running}
 	if v.to == Ready {
+		if rec.forgive(e.rec.stash) { // which e.rec does not know of
+			t.q.commit.clearSuspect(e.id)
+		}
 		return t.rewrite(j)
 	}
 	e.noteAttempt(t, &rec, v)

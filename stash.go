@@ -162,7 +162,7 @@ func (k *keeper) write(t *txn, add *addition) error {
 	j.rec.stash = k.stash(add)
 	k.written = k.version
 	e.mu.Unlock()
-	if t.forgives(j.rec, before) {
+	if j.rec.forgive(before) {
 		t.q.commit.clearSuspect(e.id)
 		t.q.commit.releaseAlone(e)
 	}
