@@ -162,7 +162,7 @@ func (a *action) apply(t *txn) error {
 		case err == nil:
 			a.acted++
 		case errors.Is(err, errPassed):
-		case a.match != nil && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrRunning) || errors.Is(err, ErrDuplicate)):
+		case a.match != nil && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrRunning) || errors.Is(err, ErrDuplicate) || errors.Is(err, ErrWrongKey)):
 		case len(a.ids) == 1:
 			return err
 		default:
@@ -192,6 +192,7 @@ func (a *action) applyTo(t *txn, id uint64) error {
 		if j.state == Running {
 			return fmt.Errorf("%w: job %d; Cancel it first", ErrRunning, id)
 		}
+		t.q.commit.clearSuspect(id)
 		return t.move(j, gone, 0)
 	}
 	return a.stop(t, j)
@@ -203,6 +204,8 @@ func (a *action) retry(t *txn, j *stored) error {
 		return fmt.Errorf("%w: job %d", ErrRunning, j.id)
 	case j.state == Ready:
 		return errPassed
+	case j.rec.locked():
+		return j.rec.wrongKey(j.id)
 	case !unfinished(j.state) && j.rec.place != nil:
 		if holder := t.holder(j.rec.place); holder != 0 && holder != j.id {
 			return fmt.Errorf("%w: job %d has taken the Unique place of job %d", ErrDuplicate, holder, j.id)
@@ -227,6 +230,9 @@ func (a *action) stop(t *txn, j *stored) error {
 	if !unfinished(j.state) {
 		return errPassed
 	}
+	if j.rec.locked() {
+		return j.rec.wrongKey(j.id)
+	}
 	reason := cmp.Or(a.word, "killed, nobody said why")
 	if a.verb == cancelVerb {
 		reason = "cancelled by " + cmp.Or(a.word, "somebody")
@@ -234,6 +240,7 @@ func (a *action) stop(t *txn, j *stored) error {
 	reason = cut(reason, maxErrorSize)
 	if j.state != Running {
 		j.rec.reason = reason
+		t.q.commit.clearSuspect(j.id)
 		return t.bury(j)
 	}
 	j.rec.cancelled = reason
@@ -268,7 +275,7 @@ func (a *action) applyPause(t *txn) error {
 	}
 	state = pauseState{since: t.now, by: a.word}
 	t.paused = append(t.paused, queuePause{a.queue, state})
-	return t.put(bucketQueues, key, append(binary.AppendVarint(nil, state.since), state.by...))
+	return t.putSealed(bucketQueues, key, append(binary.AppendVarint(nil, state.since), state.by...))
 }
 
 func decodePause(b []byte) pauseState {

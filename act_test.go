@@ -248,7 +248,7 @@ func TestVerbs(t *testing.T) {
 
 	scenario(t, "a job cancelled while it ran does not run again when its handler outlived Run", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
-		q, err := stint.Open(path, &stint.Config{Logger: quiet, ShutdownTimeout: time.Second})
+		q, err := tryOpen(path, &stint.Config{Logger: quiet, ShutdownTimeout: time.Second})
 		require.NoError(t, err)
 		release := make(chan struct{})
 		handle(q, func(context.Context, *stint.Job[note]) error { <-release; return errRefused }, nil)

@@ -150,10 +150,11 @@ func (t *txn) makeBatch(id uint64, plan *batchPlan, o *origin) error {
 	if d := plan.onDone; d != nil {
 		r := record{kind: d.kind}
 		t.q.policyOf(&r)
-		made.onDone = &onDone{kind: d.kind, queue: r.queue, priority: r.priority, args: d.args}
+		args := t.vault.encrypt(bucketBatches, appendBatch(nil, id, batchMadeOf), d.args)
+		made.onDone = &onDone{kind: d.kind, queue: r.queue, priority: r.priority, args: args}
 	}
 	t.rememberBatch(id, &batchRow{id: id, flags: plan.flags, started: t.now, dirty: true})
-	return t.put(bucketBatches, appendBatch(t.key[:0], id, batchMadeOf), made.encode())
+	return t.putSealed(bucketBatches, appendBatch(t.key[:0], id, batchMadeOf), made.encode())
 }
 
 // batchMaking is the change that makes a batch without a planner.
@@ -232,7 +233,7 @@ func (t *txn) cancelBatch(row *batchRow, by string, takenBack bool) error {
 	}
 	if j, err := t.find(row.id); err == nil {
 		stop := &action{verb: cancelVerb, word: by}
-		if err := stop.stop(t, j); err != nil && !errors.Is(err, errPassed) {
+		if err := stop.stop(t, j); err != nil && !errors.Is(err, errPassed) && !errors.Is(err, ErrWrongKey) {
 			return err
 		}
 	}
@@ -251,6 +252,8 @@ func (t *txn) buryDoomed(id, batch uint64) error {
 	if err != nil {
 		return err
 	}
-	j.rec.reason = "cancelled by " + t.batchNotes(t.batch(batch)).cancelledBy
+	if j.rec.reason = "cancelled with its batch"; !j.rec.locked() {
+		j.rec.reason = "cancelled by " + t.batchNotes(t.batch(batch)).cancelledBy
+	}
 	return t.bury(j)
 }

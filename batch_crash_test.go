@@ -211,7 +211,7 @@ func TestKilledEnqueueBatch(t *testing.T) {
 // and what follows happens while the file is being opened.
 func TestPlannerThatKillsTheProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
-	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
 	planned(t, q, planNotes(10), noItem, nil)
 	id := startBatch(t, q)
@@ -225,7 +225,7 @@ func TestPlannerThatKillsTheProcess(t *testing.T) {
 			}
 			return stint.SetRunning(db, running)
 		})
-		q, err = stint.Open(path, &stint.Config{Logger: quiet})
+		q, err = tryOpen(path, &stint.Config{Logger: quiet})
 		require.NoError(t, err)
 		require.NoError(t, q.Close())
 	}

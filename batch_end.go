@@ -3,6 +3,7 @@ package stint
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -54,16 +55,27 @@ func (t *txn) endBatch(row *batchRow) error {
 
 // insertOnDone is not refused by Config.MaxJobs, as nobody could be told.
 func (t *txn) insertOnDone(row *batchRow, d *onDone) error {
+	args, ok := t.vault.decrypt(bucketBatches, appendBatch(nil, row.id, batchMadeOf), d.args)
+	if !ok {
+		return t.lostOnDone(row, d)
+	}
 	p := &pending{sure: true, rec: record{
-		state: Ready, priority: d.priority, created: t.now, queue: d.queue, kind: d.kind, args: d.args,
+		state: Ready, priority: d.priority, created: t.now, queue: d.queue, kind: d.kind, args: args,
 		batch: row.id, role: batchEnd,
 	}}
-	p.encode()
+	p.encode(t.vault)
 	if err := t.insert(p); err != nil {
 		return err
 	}
 	row.end = p.id
 	return nil
+}
+
+// lostOnDone tells of args that somebody has changed in an encrypted file.
+func (t *txn) lostOnDone(row *batchRow, d *onDone) error {
+	t.reports = append(t.reports, report{level: slog.LevelError, text: "stint: the args of a batch's OnDone job are damaged, so it is not enqueued; enqueue it by hand", attrs: []any{"batch_id", row.id, "kind", d.kind}})
+	t.batchNotes(row).add("OnDone was not enqueued: its args are damaged")
+	return t.putBatchNotes(row)
 }
 
 // batchOutcome is what the history of a schedule says about a run. Dead items
@@ -100,7 +112,7 @@ func (c *committer) sweep(t *txn) error {
 }
 
 func (t *txn) sweepItems(row *batchRow) error {
-	prefix := appendFinishedItem(nil, row.id, "", nil)[:itemPart]
+	prefix := appendBatchOfItem(nil, row.id)
 	keys := t.keysWith(bucketItems, prefix, perGroup)
 	for _, key := range keys {
 		if err := t.delete(bucketItems, key); err != nil {

@@ -101,7 +101,7 @@ type onDone struct {
 	kind     string
 	queue    string
 	priority uint8
-	args     []byte
+	args     []byte // as encrypted in the file
 }
 
 func (m *batchMade) encode() []byte {
@@ -176,7 +176,7 @@ func (t *txn) batch(id uint64) *batchRow {
 	}
 	row, known := t.batches[id]
 	if !known {
-		if v := t.get(bucketBatches, appendID(t.key[:0], id)); v != nil {
+		if v := t.getSealed(bucketBatches, appendID(t.key[:0], id)); v != nil {
 			row = &batchRow{id: id}
 			row.decode(v) // Open has seen that it makes sense
 		}
@@ -203,7 +203,7 @@ func (t *txn) flushBatches() error {
 			continue
 		}
 		row.dirty = false
-		if err := t.put(bucketBatches, appendID(t.key[:0], id), row.encode()); err != nil {
+		if err := t.putSealed(bucketBatches, appendID(t.key[:0], id), row.encode()); err != nil {
 			return err
 		}
 		if row.n.marked > 0 && !row.remembers() {
@@ -214,18 +214,18 @@ func (t *txn) flushBatches() error {
 }
 
 func (t *txn) batchMade(id uint64) *batchMade {
-	return decodeBatchMade(t.get(bucketBatches, appendBatch(t.key[:0], id, batchMadeOf)))
+	return decodeBatchMade(t.getSealed(bucketBatches, appendBatch(t.key[:0], id, batchMadeOf)))
 }
 
 func (t *txn) batchNotes(row *batchRow) *batchNotes {
 	if row.notes == nil {
-		row.notes = decodeBatchNotes(t.get(bucketBatches, appendBatch(t.key[:0], row.id, batchNoted)))
+		row.notes = decodeBatchNotes(t.getEncrypted(bucketBatches, appendBatch(t.key[:0], row.id, batchNoted)))
 	}
 	return row.notes
 }
 
 func (t *txn) putBatchNotes(row *batchRow) error {
-	return t.put(bucketBatches, appendBatch(t.key[:0], row.id, batchNoted), row.notes.encode())
+	return t.putEncrypted(bucketBatches, appendBatch(t.key[:0], row.id, batchNoted), row.notes.encode())
 }
 
 // addRange notes that n items have ids from first on. Groups between which
@@ -235,7 +235,7 @@ func (t *txn) addRange(id, first uint64, n int) error {
 	if from, before := lastRange(cur, id, first); before != 0 && from+before == first {
 		first, n = from, n+int(before)
 	}
-	return t.put(bucketBatches, appendRange(t.key[:0], id, first), binary.AppendUvarint(nil, uint64(n)))
+	return t.putSealed(bucketBatches, appendRange(t.key[:0], id, first), binary.AppendUvarint(nil, uint64(n)))
 }
 
 // lastRange is the last range of a batch that begins before an id; n is 0 if
@@ -262,7 +262,8 @@ func walkBatches(b *bolt.Bucket, visit func(*batchRow)) error {
 			return nil
 		}
 		row := &batchRow{id: keyID(k)}
-		if len(k) != 8 || !row.decode(v) {
+		value, ok := openValue(k, v)
+		if len(k) != 8 || !ok || !row.decode(value) {
 			return fmt.Errorf("%w: what its bucket %q has of batch %d makes no sense; restore a backup", ErrCorrupt, bucketNames[bucketBatches], row.id)
 		}
 		visit(row)

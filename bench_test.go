@@ -109,7 +109,7 @@ func benchQueue(b *testing.B, cfg *stint.Config) *stint.Queue {
 		cfg = &stint.Config{}
 	}
 	cfg.Logger = quiet
-	q, err := stint.Open(filepath.Join(b.TempDir(), "queue.db"), cfg)
+	q, err := tryOpen(filepath.Join(b.TempDir(), "queue.db"), cfg)
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, q.Close()) })
 	return q

@@ -95,7 +95,7 @@ func childOpen(args childArgs, cfg *stint.Config) *stint.Queue {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
-	q, err := stint.Open(args.File, cfg)
+	q, err := tryOpen(args.File, cfg)
 	must(err)
 	return q
 }

@@ -150,7 +150,7 @@ func (c *committer) take(t *txn, ln *lane, id uint64) (*execution, error) {
 		return nil, nil // deleted while it was in the window
 	}
 	e := &execution{q: c.q, id: id, lane: ln, handler: ln.handler}
-	err := e.rec.decode(id, append([]byte(nil), raw...), ln.key)
+	err := t.vault.decode(&e.rec, id, append([]byte(nil), raw...), ln.key)
 	switch {
 	case errors.Is(err, errBadRecord):
 		row, rowErr := t.row(ln.key)
@@ -166,6 +166,8 @@ func (c *committer) take(t *txn, ln *lane, id uint64) (*execution, error) {
 		return nil, t.buryDoomed(id, e.rec.batch)
 	case e.rec.expires != 0 && e.rec.expires <= t.now && !e.rec.began():
 		return nil, t.expire(id) // before promote came to it
+	case !t.vault.fits(&e.rec):
+		return nil, t.putOff(id)
 	}
 	c.admit(e)
 	c.taken = append(c.taken, e)

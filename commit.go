@@ -40,10 +40,9 @@ type committer struct {
 	notes  []func() // guarded by mu: what the loop has to do or learn between two groups
 	closed bool     // guarded by mu: the inbox takes no more
 
-	signal chan struct{}         // something waits
-	done   chan struct{}         // the loop has ended
-	group  atomic.Pointer[txn]   // the transaction under way
-	broken atomic.Pointer[error] // why the store takes no more writes
+	signal chan struct{}       // something waits
+	done   chan struct{}       // the loop has ended
+	group  atomic.Pointer[txn] // the transaction under way
 
 	// The rest is owned by the loop.
 	batch     []change
@@ -55,6 +54,7 @@ type committer struct {
 	landed    *txn     // the transaction, once it is committed, while OnCommit functions are called
 	inUser    change   // the change whose function is being called
 	stopping  bool
+	failed    bool // what follows from a failure is done
 
 	timer     *time.Timer
 	timerAt   int64
@@ -67,6 +67,7 @@ type committer struct {
 	clockLooked bool // schedules have been compared with the clock since it last jumped
 
 	endedBatches int      // that are kept
+	toldLocked   int64    // when the log last told of a job whose key is missing
 	sweeping     []uint64 // batches whose finished items are to be forgotten
 
 	runner         *runner
@@ -81,6 +82,10 @@ type committer struct {
 	ahead          int              // jobs to claim beyond the workers
 	cautiousUntil  int64            // none before, after a crash
 	virtual        float64          // virtual time of the fair queueing
+
+	compactions compactions // by Config.CompactAt
+
+	reloaded int // the transaction as of which a repair has read memory anew
 
 	given []*execution // given back between two groups, to be told with the next
 
@@ -183,12 +188,7 @@ func (c *committer) isClosed() bool {
 }
 
 // failure is the error that stopped the store for good, or nil.
-func (c *committer) failure() error {
-	if err := c.broken.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
+func (c *committer) failure() error { return c.q.store.failure() }
 
 // loop runs until close. A user's function that calls runtime.Goexit inside
 // the transaction ends the goroutine; another one takes over.
@@ -450,9 +450,11 @@ func (c *committer) keep(completions []change, err error) {
 
 // fail stops the store for good.
 func (c *committer) fail(err error) {
-	if !c.broken.CompareAndSwap(nil, &err) {
+	c.q.store.broken.CompareAndSwap(nil, &err)
+	if c.failed {
 		return
 	}
+	c.failed = true
 	c.retryIn = 0 // what was kept is answered at once
 	c.q.log.Error("stint: the queue takes no more writes", "error", err)
 	c.q.waiters.close(err)

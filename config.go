@@ -32,6 +32,25 @@ type Config struct {
 	// Ignored by New.
 	MaxFileSize int
 
+	// CompactAt lets the file be compacted by itself when this share of it is
+	// free space, and 16 MiB at least: before Open returns, and by and by
+	// while Run works; see Compact. 0.5 is a good value. It must be less than
+	// 1; 0, the default, never does it. Ignored by New and on Windows.
+	CompactAt float64
+
+	// Keys encrypt what jobs are about and what went wrong with them: args,
+	// results, steps, checkpoints, progress texts, logs, and errors. Kinds,
+	// queues, tags, names, times and numbers stay readable. A key is 32 random
+	// bytes, as rand.Read of crypto/rand makes them; who loses it loses the
+	// content of the jobs. The first key encrypts, all of them decrypt: put a
+	// new one first and keep the old one behind it until the jobs that were
+	// stored with it are gone, or until Rekey has rewritten the file. A job
+	// whose key is missing is Scheduled again and again, every 5 minutes, and
+	// its Info.Reason names the key. Keys are for a file that was made with
+	// them, or that Rekey has encrypted; ErrWrongKey otherwise, and without
+	// keys for such a file.
+	Keys [][]byte
+
 	// ShutdownTimeout is how long handlers may go on once Run's context has
 	// ended, before their own contexts end as well; 25 s by default. They get
 	// 3 s more before Run gives up on them, so Run ends within 30 s, which is
@@ -110,13 +129,22 @@ func (c *Config) withDefaults() (*Config, error) {
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
+	out.Logger = slog.New(calmHandler{out.Logger.Handler()})
 
 	if c != nil && c.Workers < 0 {
 		return nil, fmt.Errorf("%w: Workers is %d; leave it 0 for %d", ErrConfig, c.Workers, defaultWorkers)
 	}
+	if !(out.CompactAt < 1) {
+		return nil, fmt.Errorf("%w: CompactAt is %v; it is a share of the file and must be less than 1", ErrConfig, out.CompactAt)
+	}
 	if out.MaxArgsSize > hardMaxArgsSize {
 		return nil, fmt.Errorf("%w: MaxArgsSize is %d; at most %d are possible, put larger data into a file and its name into the args", ErrConfig, out.MaxArgsSize, hardMaxArgsSize)
 	}
+	keys, err := checkKeys(out.Keys)
+	if err != nil {
+		return nil, err
+	}
+	out.Keys = keys
 	for name, qc := range out.Queues {
 		if err := checkName("queue", name); err != nil {
 			return nil, fmt.Errorf("%w: Queues: %w", ErrConfig, err)

@@ -75,7 +75,7 @@ func counters(db *bolt.DB) map[string]int {
 // enqueueClosed stores jobs in a file and closes it.
 func enqueueClosed(t testing.TB, path string, jobs ...stint.Args) []stint.ID {
 	t.Helper()
-	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
 	var ids []stint.ID
 	for group := range slices.Chunk(jobs, 1000) {
@@ -100,7 +100,7 @@ func inspect(t testing.TB, path string, fn func(db *bolt.DB)) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: time.Second})
 	require.NoError(t, err)
 	defer db.Close()
-	require.Empty(t, stint.CheckFile(db))
+	require.Empty(t, stint.CheckDB(db))
 	if fn != nil {
 		fn(db)
 	}
@@ -460,7 +460,7 @@ func TestRecordAndJobAreOne(t *testing.T) {
 			})
 		})
 		require.GreaterOrEqual(t, len(records), saved)
-		q, err := stint.Open(path, &stint.Config{Logger: quiet})
+		q, err := tryOpen(path, &stint.Config{Logger: quiet})
 		require.NoError(t, err)
 		stored := map[string]string{}
 		for info, err := range q.Jobs(stint.Filter{Kind: "note"}) {

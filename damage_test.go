@@ -27,7 +27,7 @@ func TestDamagedRecordIsSetAside(t *testing.T) {
 	})
 
 	var log lockedBuffer
-	q, err := stint.Open(path, &stint.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	q, err := tryOpen(path, &stint.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	require.NoError(t, err)
 	var seen atomic.Int64
 	stint.Handle(q, func(_ context.Context, job *stint.Job[note]) error {
@@ -59,7 +59,7 @@ func TestDamagedRecordIsSetAside(t *testing.T) {
 // The place of a job that cannot be read is not held for ever.
 func TestDamagedRecordGivesUpItsPlace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
-	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
 	id, err := q.Enqueue(t.Context(), note{N: 1}, stint.Unique())
 	require.NoError(t, err)
@@ -88,7 +88,7 @@ func TestDamagedRecordElsewhere(t *testing.T) {
 	c := startChild(t, childArgs{Mode: "sleep", File: path})
 	c.await("running", 1)
 	c.kill()
-	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
 	later, err := q.Enqueue(t.Context(), note{N: 2}, stint.In(time.Millisecond))
 	require.NoError(t, err)
@@ -106,7 +106,7 @@ func TestDamagedRecordElsewhere(t *testing.T) {
 		return nil
 	})
 
-	q, err = stint.Open(path, &stint.Config{Logger: quiet, KeepDead: 10 * time.Millisecond})
+	q, err = tryOpen(path, &stint.Config{Logger: quiet, KeepDead: 10 * time.Millisecond})
 	require.NoError(t, err)
 	stint.Handle(q, func(context.Context, *stint.Job[note]) error { panic("it runs") }, nil)
 	run(t, q)
@@ -189,7 +189,7 @@ func refused(t *testing.T, path string, want error) {
 	before, err := os.ReadFile(path)
 	require.NoError(t, err)
 	for range 2 { // the second time shows that the lock was let go
-		_, err = stint.Open(path, &stint.Config{Logger: quiet})
+		_, err = tryOpen(path, &stint.Config{Logger: quiet})
 		require.ErrorIs(t, err, want)
 		require.ErrorContains(t, err, path)
 	}

@@ -185,7 +185,7 @@ func TestClosedQueue(t *testing.T) {
 		}
 		// The application's database is still open, and nothing was changed.
 		require.Equal(t, stint.Ready, get(t, q, id).State)
-		require.Empty(t, stint.CheckFile(db))
+		require.Empty(t, stint.CheckDB(db))
 	})
 
 	scenario(t, "reading a closed file too", func(t *testing.T) {

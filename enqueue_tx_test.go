@@ -177,7 +177,7 @@ func TestEnqueueTx(t *testing.T) {
 			stored = append(stored, string(info.Args))
 		}
 		require.Equal(t, []string{`{"S":"a"}`, `{"S":"c"}`}, stored)
-		require.Empty(t, stint.CheckFile(db))
+		require.Empty(t, stint.CheckDB(db))
 	})
 
 	scenario(t, "a refusal leaves the transaction as it was", func(t *testing.T) {

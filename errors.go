@@ -22,6 +22,11 @@ var (
 	// ErrCorrupt: the file is damaged or cut short. Open leaves it as it was.
 	ErrCorrupt = errors.New("stint: the file is damaged")
 
+	// ErrWrongKey: Config.Keys does not fit the file: it is encrypted with a
+	// key that is not among them, or it is not encrypted. It was not touched.
+	// Retry and Kill answer it for a single job whose key is missing.
+	ErrWrongKey = errors.New("stint: the keys do not fit")
+
 	// ErrConfig: a field of Config or QueueConfig has a value that makes no
 	// sense.
 	ErrConfig = errors.New("stint: bad config")
@@ -76,6 +81,12 @@ var (
 	// every later write gets this error as well. Close the queue, look at the
 	// disk, open it again.
 	ErrSyncFailed = errors.New("stint: a sync to disk failed, the outcome of the last writes is unknown")
+
+	// ErrFileGone: the file was deleted, moved away, replaced or cut short
+	// while the queue had it open. What would be stored now could not be found
+	// again, so every later write gets this error as well. Close the queue, put
+	// the right file in place, open it again.
+	ErrFileGone = errors.New("stint: the file is not there any more as it was opened")
 
 	// ErrNotFound: no job, or no batch, has this id (any more), or the job has
 	// no result.

@@ -83,7 +83,7 @@ func ExampleQueue_EnqueueTx() {
 	defer clean()
 
 	// The user and the mail to the user: both, or neither.
-	err := q.DB().Update(func(tx *bolt.Tx) error {
+	err := q.Update(func(tx *bolt.Tx) error {
 		users, err := tx.CreateBucketIfNotExists([]byte("users"))
 		if err != nil {
 			return err
@@ -94,7 +94,7 @@ func ExampleQueue_EnqueueTx() {
 		_, err = q.EnqueueTx(tx, WelcomeEmail{UserID: 42})
 		return err
 	})
-	fmt.Println(err, q.DB().View(func(tx *bolt.Tx) error {
+	fmt.Println(err, q.View(func(tx *bolt.Tx) error {
 		fmt.Printf("%s\n", tx.Bucket([]byte("users")).Get([]byte("42")))
 		return nil
 	}))

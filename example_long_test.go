@@ -117,7 +117,7 @@ func ExampleWork_CommitProgress() {
 
 	id, _ := q.Enqueue(context.Background(), Import{Rows: 3})
 	workUntil(q, id)
-	_ = q.DB().View(func(tx *bolt.Tx) error {
+	_ = q.View(func(tx *bolt.Tx) error {
 		return tx.Bucket([]byte("rows")).ForEach(func(k, v []byte) error {
 			fmt.Println(k[0], string(v))
 			return nil

@@ -41,7 +41,7 @@ func ExampleWork_Commit() {
 		q.Enqueue(context.Background(), Click{"spring"})
 	}
 	work(q)
-	q.DB().View(func(tx *bolt.Tx) error {
+	q.View(func(tx *bolt.Tx) error {
 		fmt.Println(binary.BigEndian.Uint64(tx.Bucket([]byte("clicks")).Get([]byte("spring"))))
 		return nil
 	})
@@ -53,7 +53,7 @@ func ExampleWork_CompleteTx() {
 	defer clean()
 
 	stint.Handle(q, func(_ context.Context, job *stint.Job[Click]) error {
-		return q.DB().Update(func(tx *bolt.Tx) error {
+		return q.Update(func(tx *bolt.Tx) error {
 			if _, err := q.EnqueueTx(tx, Reminder{"follow-up"}, stint.In(time.Hour)); err != nil {
 				return err
 			}

@@ -45,6 +45,7 @@ type execution struct {
 	recorded  bool          // by Commit: the committer is through with it
 	inline    bool          // run by Perform: nothing is stored
 	forfeited bool          // given back while its handler runs: it may put nothing by any more
+	damaged   error         // why its record could not be decrypted
 	keeper    *keeper       // what it has put by, nil for nothing
 }
 
@@ -95,6 +96,9 @@ func (e *execution) call(ctx context.Context) (err error) {
 			err = panicError(p)
 		}
 	}()
+	if e.damaged = e.q.vault.open(e.id, &e.rec); e.damaged != nil {
+		return e.damaged
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx) // cancelled before it began
 	}

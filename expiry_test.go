@@ -38,6 +38,51 @@ func TestExpiryAcrossADowntime(t *testing.T) {
 	})
 }
 
+func TestExpiryOfAnInterruptedJob(t *testing.T) {
+	scenario(t, "a job that has begun in time does not expire when a shutdown interrupts it", func(t *testing.T) {
+		q := open(t, nil)
+		runs := 0
+		handle(q, func(ctx context.Context, _ *stint.Job[note]) error {
+			if runs++; runs == 1 {
+				<-ctx.Done()
+			}
+			return context.Cause(ctx)
+		}, &stint.Policy{Timeout: -1})
+		id := enqueue(t, q, note{}, stint.ExpiresIn(time.Minute))
+		stop := run(t, q)
+		time.Sleep(time.Hour)
+		require.NoError(t, stop())
+		require.Equal(t, stint.Ready, get(t, q, id).State)
+		require.Zero(t, get(t, q, id).ExpiresAt)
+
+		time.Sleep(time.Hour)
+		run(t, q)
+		synctest.Wait()
+		gone(t, q, id)
+		require.Equal(t, 2, runs)
+	})
+
+	scenario(t, "nor when that comes before the expiry", func(t *testing.T) {
+		q := open(t, nil)
+		runs := 0
+		handle(q, func(ctx context.Context, _ *stint.Job[note]) error {
+			if runs++; runs == 1 {
+				<-ctx.Done()
+			}
+			return context.Cause(ctx)
+		}, nil)
+		id := enqueue(t, q, note{}, stint.ExpiresIn(time.Hour))
+		stop := run(t, q)
+		synctest.Wait()
+		require.NoError(t, stop())
+		time.Sleep(2 * time.Hour)
+		run(t, q)
+		synctest.Wait()
+		gone(t, q, id)
+		require.Equal(t, 2, runs)
+	})
+}
+
 // In real time, since the order of the listing is that of the deaths.
 func TestRetryAllDoesNotMeetItsOwnJobsAgain(t *testing.T) {
 	q := open(t, nil)

@@ -33,7 +33,7 @@ func (t *txn) fold(p *pending, holder uint64) (free bool, err error) {
 	case errors.Is(err, ErrNotFound) || errors.Is(err, errBadRecord):
 	case err != nil:
 		return false, err
-	case !unfinished(j.state) || t.claimed(holder) || j.rec.engaged():
+	case j.rec.locked() || !unfinished(j.state) || t.claimed(holder) || j.rec.engaged():
 	case j.rec.cancelled != "":
 		return true, t.buryCancelled(holder)
 	case j.rec.expires != 0 && j.rec.expires <= t.now && !j.rec.began():

@@ -117,7 +117,7 @@ func (c *committer) applyOwn(t *txn) error {
 		return err
 	}
 	if c.runningChanged {
-		if err := t.put(bucketMeta, keyRunning, c.encodeRunning()); err != nil {
+		if err := t.putSealed(bucketMeta, keyRunning, c.encodeRunning()); err != nil {
 			return err
 		}
 	}
@@ -172,6 +172,7 @@ func (c *committer) rollback() {
 
 // publish lets memory, the workers and the listeners know what was committed.
 func (c *committer) publish(t *txn) {
+	c.considerCompaction()
 	c.runningChanged = false
 	c.given = c.given[:0]
 	c.learn(t, c.updateLive)
@@ -239,6 +240,9 @@ func (c *committer) learn(t *txn, live func()) {
 
 // learnForeign is learn for a transaction of the caller's.
 func (c *committer) learnForeign(t *txn) {
+	if t.id <= c.reloaded {
+		t.unfinished, t.quarantined, t.endedBatches = 0, 0, 0 // a repair has counted them
+	}
 	c.learn(t, func() {
 		for _, id := range t.completed {
 			delete(c.q.live, id) // or the counts would have it as running and not at all

@@ -60,7 +60,11 @@ type handler struct {
 // worker. Jobs run at least once; what must happen exactly once goes through
 // [Work.Commit] or [Work.CompleteTx], or carries [Work.Key].
 func Handle[T Args](q *Queue, fn func(context.Context, *Job[T]) error, policy *Policy) {
-	if err := q.register(newHandler(q, fn, policy)); err != nil {
+	h := newHandler(q, fn, policy)
+	if fn == nil {
+		panic(fmt.Sprintf("stint: the handler of kind %q is nil; give Handle a function", h.kind))
+	}
+	if err := q.register(h); err != nil {
 		panic(err.Error())
 	}
 }

@@ -62,7 +62,7 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "queue.db")
 	once := func() {
-		q, err := stint.Open(path, &stint.Config{Logger: quiet, Workers: 4})
+		q, err := tryOpen(path, &stint.Config{Logger: quiet, Workers: 4})
 		require.NoError(t, err)
 		worked := make(chan struct{}, 20)
 		stint.Handle(q, func(_ context.Context, job *stint.Job[note]) error {

@@ -12,8 +12,9 @@ import (
 
 // The insert gate: how a job gets into the file.
 //
-//  1. prepare turns args and options into an encoded record, in the caller's
-//     goroutine, so that the committer only has to put it.
+//  1. prepare turns args and options into an encoded record, encrypted if the
+//     file is, in the caller's goroutine, so that the committer only has to put
+//     it.
 //  2. insertion carries one or many of them to the committer.
 //  3. insert gives the job its id, takes its unique place, and writes record,
 //     index and expiry in the transaction.
@@ -81,7 +82,7 @@ func (q *Queue) prepare(p *pending) error {
 		p.rec.expires = micros(now.Add(job.expiresIn))
 	}
 	if u := job.unique; u != nil {
-		p.rec.place = u.place(kind, args)
+		p.rec.place = q.vault.hidePlace(u.place(kind, args))
 		switch {
 		case u.waiting:
 			p.rec.placeMode = whileWaiting
@@ -89,12 +90,12 @@ func (q *Queue) prepare(p *pending) error {
 			p.rec.placeMode, p.rec.placeUntil = forPeriod, micros(now.Add(u.period))
 		}
 	}
-	p.encode()
+	p.encode(q.vault)
 	return nil
 }
 
-func (p *pending) encode() {
-	p.buf = p.rec.appendTo(p.buf[:0])
+func (p *pending) encode(v *vault) {
+	p.buf = p.rec.appendTo(p.buf[:0], v)
 	p.body = bodySum(p.buf)
 }
 

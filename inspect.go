@@ -130,7 +130,7 @@ func (f *Filter) matches(info *Info) bool {
 
 // readError gives an error of a read its meaning.
 func (q *Queue) readError(err error) error {
-	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrNoSchedule) || errors.Is(err, ErrBadFilter) || errors.Is(err, errBadRecord) {
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrNoSchedule) || errors.Is(err, ErrBadFilter) || errors.Is(err, ErrWrongKey) || errors.Is(err, errBadRecord) {
 		return err
 	}
 	return storeError(err)
@@ -166,7 +166,7 @@ func (r *reader) record(id uint64) (*record, error) {
 		return nil, fmt.Errorf("%w: %d", ErrNotFound, id)
 	}
 	rec := &record{}
-	if err := rec.decode(id, bytes.Clone(raw), laneKey{}); err != nil {
+	if err := r.q.vault.read(rec, id, bytes.Clone(raw)); err != nil {
 		return nil, fmt.Errorf("job %d: %w", id, err)
 	}
 	return rec, nil
@@ -216,6 +216,9 @@ func (j *stored) info() Info {
 	}
 	if s := r.stash; s != nil {
 		s.describe(&info)
+	}
+	if r.locked() && (r.reason == "" || r.reason == hidden) {
+		info.Reason = r.wrongKey(j.id).Error()
 	}
 	if failed := len(r.attempts); failed > 0 && info.Log == "" && j.state != Running && (r.state == Retrying || r.state == Dead) {
 		info.Log = r.attempts[failed-1].Log

@@ -111,7 +111,7 @@ func (q *Queue) batchPage(below uint64) (page []BatchInfo, err error) {
 
 // batch is the row of a batch, or nil.
 func (r *reader) batch(id uint64) *batchRow {
-	v := r.bucket(bucketBatches).Get(appendID(nil, id))
+	v := sealedIn(r.bucket(bucketBatches), appendID(nil, id))
 	if v == nil {
 		return nil
 	}
@@ -122,8 +122,9 @@ func (r *reader) batch(id uint64) *batchRow {
 
 func (r *reader) batchInfo(row *batchRow) BatchInfo {
 	b := r.bucket(bucketBatches)
-	made := decodeBatchMade(b.Get(appendBatch(nil, row.id, batchMadeOf)))
-	notes := decodeBatchNotes(b.Get(appendBatch(nil, row.id, batchNoted)))
+	made := decodeBatchMade(sealedIn(b, appendBatch(nil, row.id, batchMadeOf)))
+	noted := appendBatch(nil, row.id, batchNoted)
+	notes := decodeBatchNotes(r.q.vault.decryptSealed(bucketBatches, noted, b.Get(noted)))
 	info := BatchInfo{
 		ID: ID(row.id), Name: made.name,
 		Planned: int(row.n.planned), Done: int(row.n.done), Dead: int(row.n.dead), Removed: int(row.n.removed),

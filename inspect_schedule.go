@@ -53,7 +53,7 @@ func (q *Queue) Schedules() ([]ScheduleInfo, error) {
 	var damage []error
 	err := q.store.view(func(tx *bolt.Tx) error {
 		return newReader(q, tx).bucket(bucketSchedules).ForEach(func(k, v []byte) error {
-			l, err := decodeLedger(string(k), v)
+			l, err := q.vault.readLedger(string(k), v)
 			if err != nil {
 				damage = append(damage, err)
 				return nil
@@ -74,7 +74,7 @@ func (q *Queue) Upcoming(name string, n int) ([]time.Time, error) {
 		if v == nil {
 			return fmt.Errorf("%w: %q", ErrNoSchedule, name)
 		}
-		l, err = decodeLedger(name, v)
+		l, err = q.vault.readLedger(name, v)
 		return err
 	})
 	if err != nil {

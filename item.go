@@ -3,6 +3,7 @@ package stint
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Items: the jobs of a batch.
@@ -117,7 +118,7 @@ func (t *txn) notePortion(row *batchRow, p *portion, first uint64, stored int, r
 		}
 	}
 	if p.planner && reached != nil {
-		if err := t.put(bucketBatches, appendBatch(t.key[:0], row.id, batchReached), reached); err != nil {
+		if err := t.putEncrypted(bucketBatches, appendBatch(t.key[:0], row.id, batchReached), slices.Clip(reached)); err != nil {
 			return err
 		}
 	}
@@ -155,7 +156,7 @@ func (t *txn) insertItem(row *batchRow, p *pending, value []byte) error {
 // itemKey is the key of an item once it is finished; from itemPart on it is
 // that of the unfinished one. It is valid until the next call.
 func (t *txn) itemKey(batch uint64, r *record) []byte {
-	t.wide = appendFinishedItem(t.wide[:0], batch, r.kind, r.args)
+	t.wide = t.vault.appendItem(appendBatchOfItem(t.wide[:0], batch), r.kind, r.args)
 	return t.wide
 }
 
@@ -209,6 +210,9 @@ func (t *txn) itemEnded(row *batchRow, j *stored, as State) error {
 
 // releaseItem lets equal items in again, or remembers that this one has been.
 func (t *txn) releaseItem(row *batchRow, j *stored) error {
+	if j.rec.locked() {
+		return t.dropItems(j.id)
+	}
 	finished := t.itemKey(row.id, j.rec)
 	key := finished[itemPart:]
 	if v := t.get(bucketItems, key); len(v) != 8 || keyID(v) != j.id {
@@ -221,7 +225,7 @@ func (t *txn) releaseItem(row *batchRow, j *stored) error {
 		return nil
 	}
 	row.n.marked++
-	return t.put(bucketItems, finished, nil)
+	return t.putSealed(bucketItems, finished, t.vault.markItem(finished, appendItem(nil, j.rec.kind, j.rec.args)[len(j.rec.kind)+1:]))
 }
 
 // itemLives is an item that was retried after its end. OnDone does not come

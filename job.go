@@ -93,7 +93,7 @@ type Info struct {
 	Log        string          // the last lines of Job.Logger, of the attempt that runs or was the last
 
 	Attempts []Attempt // the last 10 that did not end well, oldest first
-	Reason   string    // why it is Dead
+	Reason   string    // why it is Dead, or which key is missing to run it
 	Parked   bool      // Ready, but no handler for its kind is registered
 	Stuck    bool      // Running, and long past its timeout
 

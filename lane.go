@@ -2,6 +2,7 @@ package stint
 
 import (
 	"encoding/binary"
+	"log/slog"
 	"slices"
 )
 
@@ -25,6 +26,7 @@ type lane struct {
 	horizon uint64   // every ready id up to here is in the window, or running
 	more    bool     // the disk may have ids behind the horizon
 	busy    int      // jobs of this lane that are claimed
+	told    bool     // that its counts do not fit the file
 }
 
 // windowSize bounds a lane's window: it is filled to this and cut at twice.
@@ -72,7 +74,9 @@ func (ln *lane) add(id uint64) {
 // 0.
 func (ln *lane) peek(c *committer, t *txn) uint64 {
 	if len(ln.window) == 0 && ln.more {
-		c.refill(t, ln)
+		if c.refill(t, ln); len(ln.window) == 0 && ln.n[Ready] > 0 {
+			t.doubt(ln)
+		}
 	}
 	if len(ln.window) == 0 {
 		return 0
@@ -118,6 +122,29 @@ func (c *committer) refill(t *txn, ln *lane) {
 		}
 	}
 	ln.more = false
+}
+
+// doubt tells, once, of a lane that counts ready jobs where the index has none:
+// they would wait for ever, and nobody would know.
+func (t *txn) doubt(ln *lane) {
+	row, err := t.row(ln.key)
+	if err != nil || ln.told || row.n[Ready] <= 0 {
+		return
+	}
+	for _, block := range t.blocks {
+		if block.lane == ln.id && block.bits != 0 {
+			return // not written yet
+		}
+	}
+	if k, _ := t.cursor(bucketReady).Seek(appendBlock(t.key[:0], ln.id, 0)); len(k) == 12 && binary.BigEndian.Uint32(k) == ln.id {
+		return
+	}
+	ln.told = true
+	t.reports = append(t.reports, report{
+		level: slog.LevelError,
+		text:  "stint: the file is damaged: it counts ready jobs that are in no index, so they do not run; Queue.Check tells more, and Queue.Repair mends it",
+		attrs: []any{"queue", ln.key.queue, "kind", ln.key.kind, "priority", ln.key.priority, "jobs", row.n[Ready]},
+	})
 }
 
 // laneOf is the lane of a row in memory, made if it is new.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 )
 
@@ -34,6 +35,8 @@ type ledger struct {
 
 	waiting []occurrence  // runs that wait for the end of one before them
 	runs    []ScheduleRun // the last of them, oldest first
+
+	encrypted []byte // the reasons of the runs in an encrypted file, until they are decrypted
 }
 
 // occurrence is a time a schedule has to run for.
@@ -46,6 +49,7 @@ type occurrence struct {
 
 const (
 	ledgerVersion = 1
+	ledgerCrypt   = 2 // the reasons of the runs are not with them, but encrypted at the end
 	runsKept      = 20
 )
 
@@ -100,12 +104,16 @@ func (l *ledger) encode(name string) []byte {
 		}
 		b = appendText(b, r.Reason)
 	}
+	if l.encrypted != nil {
+		b[0] = ledgerCrypt
+		b = append(b, l.encrypted...)
+	}
 	binary.LittleEndian.PutUint32(b[1:], ledgerSum(name, b))
 	return b
 }
 
 func decodeLedger(name string, b []byte) (*ledger, error) {
-	if len(b) < recordHeader || b[0] != ledgerVersion || binary.LittleEndian.Uint32(b[1:]) != ledgerSum(name, b) {
+	if len(b) < recordHeader || b[0] != ledgerVersion && b[0] != ledgerCrypt || binary.LittleEndian.Uint32(b[1:]) != ledgerSum(name, b) {
 		return nil, fmt.Errorf("%w: what it knows of the schedule %q cannot be read; DeleteSchedule it, or restore a backup", ErrCorrupt, name)
 	}
 	d := decoder{b: b[recordHeader:]}
@@ -134,6 +142,9 @@ func decodeLedger(name string, b []byte) (*ledger, error) {
 			Reason:  d.text(),
 		})
 	}
+	if b[0] == ledgerCrypt {
+		l.encrypted = d.b
+	}
 	if d.failed {
 		return nil, fmt.Errorf("%w: what it knows of the schedule %q makes no sense; DeleteSchedule it, or restore a backup", ErrCorrupt, name)
 	}
@@ -150,9 +161,45 @@ func (t *txn) ledger(name string) (*ledger, error) {
 	if v == nil {
 		return nil, nil
 	}
-	return decodeLedger(name, v)
+	return t.vault.readLedger(name, v)
 }
 
 func (t *txn) putLedger(name string, l *ledger) error {
-	return t.put(bucketSchedules, []byte(name), l.encode(name))
+	return t.put(bucketSchedules, []byte(name), t.vault.encodeLedger(name, l))
+}
+
+// encodeLedger is ledger.encode for the file of this vault.
+func (v *vault) encodeLedger(name string, l *ledger) []byte {
+	if v == nil {
+		return l.encode(name)
+	}
+	bare := *l
+	bare.runs = slices.Clone(l.runs)
+	var reasons []byte
+	for i := range bare.runs {
+		reasons = appendText(reasons, bare.runs[i].Reason)
+		bare.runs[i].Reason = ""
+	}
+	bare.encrypted = v.encrypt(bucketSchedules, []byte(name), reasons)
+	return bare.encode(name)
+}
+
+// readLedger is decodeLedger with the reasons.
+func (v *vault) readLedger(name string, b []byte) (*ledger, error) {
+	l, err := decodeLedger(name, b)
+	if err != nil || v == nil || l.encrypted == nil {
+		return l, err
+	}
+	reasons, ok := v.decrypt(bucketSchedules, []byte(name), l.encrypted)
+	d := decoder{b: reasons}
+	for i := range l.runs {
+		if reason := d.text(); l.runs[i].Reason == "" {
+			l.runs[i].Reason = reason // else RepairFile, which has no keys, has found another
+		}
+	}
+	if !ok || d.failed {
+		return nil, fmt.Errorf("%w: what it knows of the schedule %q cannot be decrypted; DeleteSchedule it, or restore a backup", ErrCorrupt, name)
+	}
+	l.encrypted = nil
+	return l, nil
 }

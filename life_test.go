@@ -157,7 +157,7 @@ func life(t *testing.T, rnd *rand.Rand, steps int) {
 		}
 		synctest.Wait()
 		recount(t, q)
-		require.Empty(t, stint.CheckFile(q.DB()))
+		require.Empty(t, stint.CheckDB(q.DB()))
 		require.LessOrEqual(t, q.Counts().Dead, cfg.MaxDead)
 	}
 }

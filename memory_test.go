@@ -79,7 +79,7 @@ func residentSet() (kb int) {
 func TestMemoryOfALongQueue(t *testing.T) {
 	jobs := *waitingJobs
 	path := filepath.Join(t.TempDir(), "queue.db")
-	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
 	start := time.Now()
 	var many iter.Seq[stint.Args] = func(yield func(stint.Args) bool) {

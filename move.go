@@ -1,9 +1,6 @@
 package stint
 
-import (
-	"log/slog"
-	"slices"
-)
+import "slices"
 
 // stored is a job in a transaction: its record, its lane, and the state its
 // index entry stands for. rec is nil where a move does not change the record.
@@ -179,68 +176,5 @@ func (t *txn) writeRecord(j *stored, from State) error {
 
 // rewrite stores a changed record whose job stays where it is.
 func (t *txn) rewrite(j *stored) error {
-	return t.put(bucketJobs, appendID(t.key[:0], j.id), j.rec.encode(j.id))
-}
-
-// setAside moves a record that cannot be read into quarantine, where it stays
-// as it is, and takes the job out of the ready index so that the queue goes
-// on.
-func (t *txn) setAside(row *laneRow, id uint64) error {
-	raw := t.get(bucketJobs, appendID(t.key[:0], id))
-	if err := t.put(bucketQuarantine, appendID(nil, id), append([]byte{}, raw...)); err != nil {
-		return err
-	}
-	t.quarantined++
-	t.reports = append(t.reports, report{level: slog.LevelError, text: "stint: the record of a job is damaged and was set aside", info: Info{ID: ID(id), Kind: row.key.kind, Queue: row.key.queue}})
-	if err := t.dropTraces(id); err != nil {
-		return err
-	}
-	if err := t.move(&stored{id: id, row: row, state: Ready}, gone, 0); err != nil {
-		return err
-	}
-	if err := t.lostMember(id); err != nil {
-		return err
-	}
-	return t.lostRun(id)
-}
-
-// dropTraces removes the unique place, the expiry and the item's entry of a job
-// whose record cannot tell of them. It looks at all there are, which such a job is rare
-// enough for.
-func (t *txn) dropTraces(id uint64) error {
-	var places, expiries, items [][]byte
-	_ = t.bucket(bucketPlaces).ForEach(func(k, v []byte) error {
-		if len(v) == 17 && keyID(v[1:]) == id && placeMode(v[0]) != forPeriod { // a period ends by itself
-			places = append(places, append([]byte(nil), k...))
-		}
-		return nil
-	})
-	_ = t.bucket(bucketDue).ForEach(func(k, _ []byte) error {
-		if k[len(k)-1] == dueExpiry && keyID(k[8:]) == id {
-			expiries = append(expiries, append([]byte(nil), k...))
-		}
-		return nil
-	})
-	_ = t.bucket(bucketItems).ForEach(func(k, v []byte) error {
-		if len(v) == 8 && keyID(v) == id {
-			items = append(items, append([]byte(nil), k...))
-		}
-		return nil
-	})
-	for _, key := range items {
-		if err := t.delete(bucketItems, key); err != nil {
-			return err
-		}
-	}
-	for _, key := range places {
-		if err := t.delete(bucketPlaces, key); err != nil {
-			return err
-		}
-	}
-	for _, key := range expiries {
-		if err := t.delete(bucketDue, key); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.put(bucketJobs, appendID(t.key[:0], j.id), j.rec.encode(j.id, t.vault))
 }

@@ -40,7 +40,7 @@ const (
 // openFile opens the bbolt file at path, or creates it, in which case fill
 // makes its buckets before anybody can see it under its name. The lock is
 // held, and the database is sound: see preflight and reassert.
-func openFile(path string, cfg *Config, fill func(*bolt.DB) error) (db *bolt.DB, created bool, err error) {
+func openFile(path string, cfg *Config, fill func(*bolt.DB) error) (file *openedFile, created bool, err error) {
 	target, err := realPath(path)
 	if err != nil {
 		return nil, false, refusal("open", path, err)
@@ -50,11 +50,13 @@ func openFile(path string, cfg *Config, fill func(*bolt.DB) error) (db *bolt.DB,
 	if err != nil {
 		return nil, false, err
 	}
-	if db, err = o.openBolt(f); err != nil {
+	db, err := o.openBolt(f)
+	if err != nil {
 		letGo(f)
 		return nil, false, err
 	}
-	return db, o.created, nil
+	_ = removeLeftover(target + compactingSuffix) // it is in the way of the next compaction only, which will tell
+	return &openedFile{db: db, file: f, path: target}, o.created, nil
 }
 
 // opener is one openFile on its way.
@@ -201,6 +203,9 @@ func (o *opener) openBolt(f *os.File) (*bolt.DB, error) {
 	if err := preflight(f, info.Size(), o.name); err != nil {
 		return nil, err
 	}
+	if page, lost := lostMeta(f, info.Size()); lost {
+		o.cfg.Logger.Warn("stint: one of the two pages that say where the rest lies is damaged, so the last commit may be missing; after a power cut that is as it should be, otherwise look at the disk", "path", o.name, "page", page)
+	}
 	db, err := o.callBolt(f)
 	if err != nil {
 		return nil, err
@@ -230,10 +235,7 @@ func (o *opener) callBolt(f *os.File) (db *bolt.DB, err error) {
 	}()
 	opts := boltOptions(f, o.cfg.LockTimeout)
 	opts.MaxSize = o.cfg.MaxFileSize
-	if strconv.IntSize == 64 && runtime.GOOS != "windows" { // where the file would get as large as the map
-		opts.InitialMmapSize = mapSize
-	}
-	db, err = bolt.Open(o.path, 0o600, opts)
+	db, err = openMapped(o.path, opts)
 	switch {
 	case err == nil:
 		db.AllocSize = growth
@@ -248,6 +250,14 @@ func (o *opener) callBolt(f *os.File) (db *bolt.DB, err error) {
 	default:
 		return nil, refusal("open", o.name, err)
 	}
+}
+
+// openMapped is bolt.Open with our memory map.
+func openMapped(path string, opts *bolt.Options) (*bolt.DB, error) {
+	if strconv.IntSize == 64 && runtime.GOOS != "windows" { // where the file would get as large as the map
+		opts.InitialMmapSize = mapSize
+	}
+	return bolt.Open(path, 0o600, opts)
 }
 
 // boltOptions are those for a file that is open already. The list of free

@@ -44,7 +44,16 @@ func openFileConfig(wait time.Duration) (*Config, *bytes.Buffer) {
 // openQuick opens without waiting for the lock.
 func openQuick(path string) (*bolt.DB, bool, error) {
 	cfg, _ := openFileConfig(0)
-	return openFile(path, cfg, fillBucket)
+	return openDB(path, cfg, fillBucket)
+}
+
+// openDB is openFile for tests that want the database only.
+func openDB(path string, cfg *Config, fill func(*bolt.DB) error) (*bolt.DB, bool, error) {
+	file, created, err := openFile(path, cfg, fill)
+	if err != nil {
+		return nil, created, err
+	}
+	return file.db, created, nil
 }
 
 func fillBucket(db *bolt.DB) error {
@@ -105,7 +114,7 @@ func TestOpenFileCreates(t *testing.T) {
 
 	fail := func(*bolt.DB) error { t.Fatal("fill was called for a file that exists"); return nil }
 	cfg, log := openFileConfig(0)
-	db, created, err = openFile(path, cfg, fail)
+	db, created, err = openDB(path, cfg, fail)
 	require.NoError(t, err)
 	require.False(t, created)
 	require.Empty(t, log)
@@ -118,7 +127,7 @@ func TestOpenFileGrowsInSmallSteps(t *testing.T) {
 		path := filepath.Join(fastDir(t), "queue.db")
 		cfg, _ := openFileConfig(0)
 		cfg.MaxFileSize = limit
-		db, _, err := openFile(path, cfg, fillBucket)
+		db, _, err := openDB(path, cfg, fillBucket)
 		require.NoError(t, err)
 		put := func(key string, size int) error {
 			return db.Update(func(tx *bolt.Tx) error {
@@ -188,13 +197,13 @@ func TestOpenFileLeavesNothingWhenFillFails(t *testing.T) {
 	before := openDescriptors()
 
 	boom := errors.New("boom")
-	_, _, err := openFile(path, cfg, func(*bolt.DB) error { return boom })
+	_, _, err := openDB(path, cfg, func(*bolt.DB) error { return boom })
 	require.ErrorIs(t, err, boom)
 	require.ErrorContains(t, err, path)
 	requireOnly(t, dir)
 
 	require.PanicsWithValue(t, "boom", func() {
-		_, _, _ = openFile(path, cfg, func(*bolt.DB) error { panic("boom") })
+		_, _, _ = openDB(path, cfg, func(*bolt.DB) error { panic("boom") })
 	})
 	requireOnly(t, dir)
 	require.Equal(t, before, openDescriptors())
@@ -336,7 +345,7 @@ func TestOpenFileWarnsOfReaders(t *testing.T) {
 	for mode, warns := range map[fs.FileMode]bool{0o600: false, 0o640: true, 0o604: true} {
 		require.NoError(t, os.Chmod(path, mode))
 		cfg, log := openFileConfig(0)
-		db, _, err := openFile(path, cfg, fillBucket)
+		db, _, err := openDB(path, cfg, fillBucket)
 		require.NoError(t, err)
 		require.NoError(t, db.Close())
 		require.Equal(t, warns && runtime.GOOS != "windows", strings.Contains(log.String(), "level=WARN"), "%v: %s", mode, log)
@@ -353,7 +362,7 @@ func TestOpenFileTwiceInOneProcess(t *testing.T) {
 	}
 	cfg, _ := openFileConfig(wait)
 	start := time.Now()
-	_, _, err = openFile(path, cfg, fillBucket)
+	_, _, err = openDB(path, cfg, fillBucket)
 	require.ErrorIs(t, err, ErrLocked)
 	require.ErrorContains(t, err, path)
 	require.Less(t, time.Since(start), 5*time.Second)
@@ -390,7 +399,7 @@ func TestOpenFileChild(t *testing.T) {
 		t.Skip("only for other tests")
 	}
 	cfg, _ := openFileConfig(10 * time.Second)
-	db, created, err := openFile(path, cfg, fillBucket)
+	db, created, err := openDB(path, cfg, fillBucket)
 	require.NoError(t, err)
 	require.NoError(t, db.Update(func(tx *bolt.Tx) error {
 		return tx.Bucket([]byte("filled")).Put([]byte("by "+strconv.Itoa(os.Getpid())), []byte{1})
@@ -439,7 +448,7 @@ func TestOpenFileHeldByAnotherProcess(t *testing.T) {
 	for _, wait := range []time.Duration{0, 120 * time.Millisecond} {
 		cfg, log := openFileConfig(wait)
 		start := time.Now()
-		_, _, err := openFile(path, cfg, fillBucket)
+		_, _, err := openDB(path, cfg, fillBucket)
 		require.ErrorIs(t, err, ErrLocked)
 		require.ErrorContains(t, err, path)
 		require.ErrorContains(t, err, "Config.LockTimeout")
@@ -456,7 +465,7 @@ func TestOpenFileHeldByAnotherProcess(t *testing.T) {
 
 	time.AfterFunc(100*time.Millisecond, func() { holder.stdin.Close() })
 	cfg, _ := openFileConfig(20 * time.Second)
-	db, created, err := openFile(path, cfg, fillBucket)
+	db, created, err := openDB(path, cfg, fillBucket)
 	require.NoError(t, err)
 	require.False(t, created)
 	requireFilled(t, db)
@@ -518,7 +527,7 @@ func TestOpenFileReplacedWhileWaiting(t *testing.T) {
 		holder.stdin.Close()
 	})
 	cfg, _ := openFileConfig(20 * time.Second)
-	db, _, err = openFile(path, cfg, fillBucket)
+	db, _, err = openDB(path, cfg, fillBucket)
 	require.NoError(t, err)
 	require.NoError(t, db.View(func(tx *bolt.Tx) error {
 		require.NotNil(t, tx.Bucket([]byte("other")))

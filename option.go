@@ -248,7 +248,7 @@ func (j *NewJob) check() error {
 	}
 	for _, tag := range j.Tags {
 		if len(tag) == 0 || len(tag) > maxNameSize {
-			return fmt.Errorf("%w: tag %q: 1 to %d bytes", ErrBadOption, tag, maxNameSize)
+			return fmt.Errorf("%w: tag %.40q: 1 to %d bytes", ErrBadOption, tag, maxNameSize)
 		}
 	}
 	if err := checkName("queue", j.Queue); err != nil {

@@ -33,7 +33,7 @@ func TestConfig(t *testing.T) {
 	} {
 		t.Run(c.name+" is an error, and no file is made", func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "queue.db")
-			_, err := stint.Open(path, &c.cfg)
+			_, err := tryOpen(path, &c.cfg)
 			require.ErrorIs(t, err, stint.ErrConfig)
 			require.ErrorContains(t, err, c.text)
 			require.True(t, strings.HasPrefix(err.Error(), "stint: "), "%v", err)
@@ -57,7 +57,7 @@ func TestConfig(t *testing.T) {
 			MaxJobs: -1, MaxArgsSize: -1, MaxFileSize: -1, ShutdownTimeout: -1, KeepCompleted: -1, KeepDead: -1, MaxDead: -1, LockTimeout: -1,
 		}, {Workers: 1, MaxJobs: 1, MaxArgsSize: 16 << 20, ShutdownTimeout: 1, KeepCompleted: 1, KeepDead: 1, MaxDead: 1, LockTimeout: 1,
 			Queues: map[string]stint.QueueConfig{"a": {}, "b": {Workers: 1, Weight: 3}}}} {
-			q, err := stint.Open(filepath.Join(t.TempDir(), "queue.db"), cfg)
+			q, err := tryOpen(filepath.Join(t.TempDir(), "queue.db"), cfg)
 			require.NoError(t, err)
 			enqueue(t, q, note{})
 			require.NoError(t, q.Close())

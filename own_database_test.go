@@ -153,7 +153,7 @@ func TestNewOnTheApplicationsDatabase(t *testing.T) {
 		require.NoError(t, db.Update(count("own data")), "Close leaves the database open")
 		require.Equal(t, map[string]int{"own data": 1 + 2*round, "jobs": round}, counters(db))
 		require.ErrorIs(t, db.Update(func(tx *bolt.Tx) error { _, err := q.EnqueueTx(tx, note{}); return err }), stint.ErrClosed)
-		require.Empty(t, stint.CheckFile(db))
+		require.Empty(t, stint.CheckDB(db))
 	}
 	require.NoError(t, db.Close())
 	check(t, path)

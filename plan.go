@@ -68,6 +68,9 @@ type Planning[T Args] struct {
 // a handler already is an error.
 func PeriodicBatch[T Args](q *Queue, name, spec string, plan func(context.Context, *Planning[T]) iter.Seq2[T, error], each func(context.Context, *Job[T]) error, policy *BatchPolicy, opts ...PeriodicOption) error {
 	job := plannerArgs{planPrefix + name}
+	if plan == nil || each == nil {
+		return fmt.Errorf("%w: PeriodicBatch of %q needs both of its functions", ErrConfig, name)
+	}
 	if _, err := q.newSchedule(name, spec, job, opts); err != nil {
 		return err // before anything is registered
 	}
@@ -192,7 +195,8 @@ func (q *Queue) planned(id uint64) (row *batchRow, after []byte, err error) {
 	err = q.store.view(func(tx *bolt.Tx) error {
 		r := newReader(q, tx)
 		if row = r.batch(id); row != nil {
-			after = append(after, r.bucket(bucketBatches).Get(appendBatch(nil, id, batchReached))...)
+			key := appendBatch(nil, id, batchReached)
+			after = append(after, q.vault.decryptSealed(bucketBatches, key, r.bucket(bucketBatches).Get(key))...)
 		}
 		return nil
 	})

@@ -7,6 +7,8 @@ import (
 	"hash/fnv"
 	"io"
 	"math/bits"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // The parts of bbolt's file format that are checked here. All numbers are in
@@ -115,6 +117,25 @@ func (c *fileCheck) currentMeta() (m metaPage, err error) {
 	default:
 		return m1, nil
 	}
+}
+
+// lostMeta tells which of the two meta pages is damaged, where one is. bbolt
+// then takes the other one, and with it, perhaps, the state before the last
+// commit: neither Check nor bbolt can see that something is missing.
+func lostMeta(r io.ReaderAt, size int64) (page uint64, lost bool) {
+	c := &fileCheck{r: r, size: uint64(max(size, 0))}
+	m0, err := c.readMeta(0, 0)
+	if err != nil {
+		return 0, false
+	}
+	m1, err := c.secondMeta(m0)
+	if err != nil || m0.valid == m1.valid {
+		return 0, false
+	}
+	if m0.valid {
+		return 1, true
+	}
+	return 0, true
 }
 
 // secondMeta reads meta page 1, which begins where page 0 ends. Where page 0
@@ -255,4 +276,13 @@ func (c *fileCheck) readAt(b []byte, at uint64) error {
 
 func (c *fileCheck) damaged(page uint64, format string, args ...any) error {
 	return fmt.Errorf("%w: %s, page %d: %s; restore a backup, the file was left as it is", ErrCorrupt, c.path, page, fmt.Sprintf(format, args...))
+}
+
+// preflightTx is preflight for the pages that a transaction sees. They stay as
+// they are while it is open.
+func preflightTx(r io.ReaderAt, tx *bolt.Tx, path string) error {
+	size, pageSize := uint64(tx.Size()), uint64(tx.DB().Info().PageSize)
+	c := &fileCheck{r: r, size: size, path: path, pageSize: pageSize, pages: size / pageSize}
+	c.seen = make([]uint64, c.pages/64+1)
+	return c.checkTree(uint64(tx.Cursor().Bucket().Root()), nil, nil, 0)
 }

@@ -113,8 +113,16 @@ func (t *txn) buryCancelled(id uint64) error {
 	if err != nil {
 		return err
 	}
-	j.rec.reason = j.rec.cancelled
+	j.rec.reason = j.rec.whyCancelled()
 	return t.bury(j)
+}
+
+// whyCancelled does not tell of whom a locked record knows it.
+func (r *record) whyCancelled() string {
+	if r.locked() {
+		return "cancelled while it was running"
+	}
+	return r.cancelled
 }
 
 // prune removes kept jobs that are old enough.

@@ -21,6 +21,7 @@ type Queue struct {
 	cfg    *Config
 	log    *slog.Logger
 	store  store
+	vault  *vault // what encrypts, nil without Config.Keys
 	commit *committer
 
 	insertions sync.Pool           // of *insertion
@@ -31,6 +32,7 @@ type Queue struct {
 	waiters    waiters
 	stats      stats
 	reports    reports
+	upkeep     upkeep
 	closeOnce  sync.Once
 	closeErr   error
 
@@ -60,15 +62,18 @@ func Open(path string, cfg *Config) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, _, err := openFile(path, checked, func(db *bolt.DB) error { return db.Update(createBuckets) })
+	file, _, err := openFile(path, checked, func(db *bolt.DB) error {
+		return db.Update(func(tx *bolt.Tx) error { return createBuckets(tx, checked.Keys) })
+	})
 	if err != nil {
 		return nil, err
 	}
-	q, err := newQueue(store{db: db, owned: true, maxSize: checked.MaxFileSize, step: db.AllocSize}, checked)
+	q, err := newQueue(file, checked)
 	if err != nil {
-		_ = db.Close()
+		_ = file.db.Close()
 		return nil, err
 	}
+	q.compactAtOpen()
 	return q, nil
 }
 
@@ -82,22 +87,29 @@ func New(db *bolt.DB, cfg *Config) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newQueue(store{db: db}, checked)
+	return newQueue(&openedFile{db: db}, checked)
 }
 
-func newQueue(s store, cfg *Config) (*Queue, error) {
+func newQueue(file *openedFile, cfg *Config) (*Queue, error) {
 	q := &Queue{
 		cfg:       cfg,
 		log:       cfg.Logger,
-		store:     s,
 		handlers:  map[string]*handler{},
 		schedules: map[string]*schedule{},
 		lanes:     map[laneKey]*lane{},
 		laneKeys:  map[uint32]laneKey{},
 		live:      map[uint64]*execution{},
+		upkeep:    newUpkeep(),
 	}
+	q.store.take(file, cfg)
 	q.commit = newCommitter(q)
-	if err := q.store.adopt(!s.owned); err != nil {
+	if err := q.upgrade(); err != nil {
+		return nil, err
+	}
+	if err := q.store.adopt(!q.store.owned, cfg.Keys); err != nil {
+		return nil, err
+	}
+	if err := q.unlock(); err != nil {
 		return nil, err
 	}
 	if err := q.loadLanes(); err != nil {
@@ -116,12 +128,16 @@ func (q *Queue) loadLanes() error {
 	t := &txn{}
 	err := q.store.view(func(tx *bolt.Tx) error {
 		root := tx.Bucket(rootBucket)
-		t.id = tx.ID()
+		t.id = q.store.txid(tx)
+		if err := checkSealed(root); err != nil {
+			return fmt.Errorf("%w; restore a backup of %s", err, tx.DB().Path())
+		}
+		last := root.Bucket(bucketNames[bucketLanes]).Sequence()
 		err := root.Bucket(bucketNames[bucketLanes]).ForEach(func(k, v []byte) error {
 			key, ok := parseLaneKey(k)
 			row := &laneRow{key: key}
 			row.decode(v)
-			if !ok || row.id == 0 || key.priority < 1 || key.priority > priorities {
+			if !ok || uint64(row.id) > last || row.id == 0 || key.priority < 1 || key.priority > priorities {
 				return fmt.Errorf("%w: an entry of its bucket %q makes no sense; restore a backup", ErrCorrupt, bucketNames[bucketLanes])
 			}
 			t.rows = append(t.rows, row)
@@ -131,8 +147,10 @@ func (q *Queue) loadLanes() error {
 		if err != nil {
 			return err
 		}
+		t.quarantined = countEntries(root.Bucket(bucketNames[bucketQuarantine]))
 		return root.Bucket(bucketNames[bucketQueues]).ForEach(func(k, v []byte) error {
-			t.paused = append(t.paused, queuePause{string(k), decodePause(v)})
+			value, _ := openValue(k, v)
+			t.paused = append(t.paused, queuePause{string(k), decodePause(value)})
 			return nil
 		})
 	})
@@ -153,6 +171,7 @@ func (q *Queue) Close() error {
 		q.closing = true
 		r := q.runner
 		q.mu.Unlock()
+		q.upkeep.close()
 		if r != nil {
 			close(r.stop)
 			<-r.gone
@@ -167,9 +186,11 @@ func (q *Queue) Close() error {
 	return q.closeErr
 }
 
-// DB is the database of the queue, for the application's own buckets. Closing
-// it is Close's business.
-func (q *Queue) DB() *bolt.DB { return q.store.db }
+// DB is the database of the queue. Closing it is Close's business. The pointer
+// is good until the next Compact of a file that Open opened: then its write
+// transactions fail, and EnqueueTx refuses them. View and Update have no such
+// end. With New it is the application's database for ever.
+func (q *Queue) DB() *bolt.DB { return q.store.db() }
 
 // Enqueue stores a job and returns its id. When it returns nil the job is on
 // disk. When ctx ends before the job is being written, nothing is stored.
@@ -329,7 +350,7 @@ func (q *Queue) inTx(tx *bolt.Tx, fn func(*txn) error, after func()) error {
 	if q.commit.isClosed() {
 		return fmt.Errorf("%w: nothing was changed", ErrClosed)
 	}
-	if tx == nil || tx.DB() != q.store.db || !tx.Writable() {
+	if tx == nil || tx.DB() != q.store.db() || !tx.Writable() {
 		return fmt.Errorf("%w: the transaction must be a writable one of the queue's own database, see Queue.DB", ErrNotStint)
 	}
 	t := q.commit.group.Load()
@@ -360,6 +381,10 @@ func (q *Queue) foreignTxn(tx *bolt.Tx) (*txn, error) {
 	if t := q.foreign.Load(); t != nil && t.tx == tx {
 		t.now = micros(time.Now())
 		return t, nil
+	}
+	if err := q.store.look(); err != nil {
+		q.commit.post(func() { q.commit.fail(err) })
+		return nil, err
 	}
 	t, err := q.newTxn(tx)
 	if err != nil {

@@ -1,10 +1,12 @@
 package stint_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -45,7 +47,7 @@ func openAt(t testing.TB, path string, cfg *stint.Config) *stint.Queue {
 	if cfg.Logger == nil {
 		cfg.Logger = quiet
 	}
-	q, err := stint.Open(path, cfg)
+	q, err := tryOpen(path, cfg)
 	require.NoError(t, err)
 	q.DB().NoSync = true // the disk's speed is not what these tests are about
 	t.Cleanup(func() {
@@ -55,12 +57,30 @@ func openAt(t testing.TB, path string, cfg *stint.Config) *stint.Queue {
 	return q
 }
 
+// encryptVariable lets the tests, and the processes that they start, work on
+// encrypted files: STINT_TEST_ENCRYPT=1 go test .
+const encryptVariable = "STINT_TEST_ENCRYPT"
+
+// tryOpen is stint.Open, on a file that is encrypted if the variable asks for
+// it.
+func tryOpen(path string, cfg *stint.Config) (*stint.Queue, error) {
+	if os.Getenv(encryptVariable) == "" || cfg != nil && cfg.Keys != nil {
+		return stint.Open(path, cfg)
+	}
+	encrypted := stint.Config{}
+	if cfg != nil {
+		encrypted = *cfg
+	}
+	encrypted.Keys = [][]byte{bytes.Repeat([]byte{7}, 32)}
+	return stint.Open(path, &encrypted)
+}
+
 // check looks for inconsistencies in a closed file.
 func check(t testing.TB, path string) {
 	t.Helper()
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: time.Second})
 	require.NoError(t, err)
-	require.Empty(t, stint.CheckFile(db))
+	require.Empty(t, stint.CheckDB(db))
 	require.NoError(t, db.Close())
 }
 

@@ -23,7 +23,7 @@ func StoredJobs(db *bolt.DB) (unfinished, dead int) {
 // RunningJobs is the list of running jobs in a database.
 func RunningJobs(db *bolt.DB) (ids []uint64) {
 	_ = db.View(func(tx *bolt.Tx) error {
-		_, ids, _, _ = decodeRunning(tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]).Get(keyRunning))
+		_, ids, _, _ = decodeRunning(sealedIn(tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]), keyRunning))
 		return nil
 	})
 	return ids
@@ -32,7 +32,7 @@ func RunningJobs(db *bolt.DB) (ids []uint64) {
 // SetRunning replaces the list of running jobs.
 func SetRunning(db *bolt.DB, value []byte) error {
 	return db.Update(func(tx *bolt.Tx) error {
-		return tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]).Put(keyRunning, value)
+		return tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]).Put(keyRunning, sealValue(keyRunning, value))
 	})
 }
 
@@ -72,8 +72,9 @@ func Quarantine(db *bolt.DB) map[ID][]byte {
 	aside := map[ID][]byte{}
 	_ = db.View(func(tx *bolt.Tx) error {
 		return tx.Bucket(rootBucket).Bucket(bucketNames[bucketQuarantine]).ForEach(func(k, v []byte) error {
-			aside[ID(keyID(k))] = append([]byte(nil), v...)
-			return nil
+			entry, err := decodeQuarantined(keyID(k), append([]byte(nil), v...))
+			aside[ID(keyID(k))] = entry.raw
+			return err
 		})
 	})
 	return aside

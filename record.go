@@ -22,6 +22,10 @@ import (
 // since 1970. The checksum covers everything behind it and then the id, so a
 // record under a foreign key is found out too.
 //
+// In an encrypted file (vault.go) the part "encrypted" comes last: it is the
+// rest, and holds the texts of the history, the stash and the args. Readable
+// are then the numbers of the history and that there is a stash.
+//
 // Scheduled and Retrying stay in the record when the job becomes ready: the
 // due bucket knows better, and a promotion so costs no rewriting.
 type record struct {
@@ -56,6 +60,8 @@ type record struct {
 	batch  uint64  // part "batch": the batch it belongs to, or 0
 	role   role    // in the batch
 	stash  *stash  // part "stash": what its handler has put by, or nil
+
+	encrypted []byte // part "encrypted", until it is decrypted
 }
 
 // origin tells which occurrence of which schedule a job is.
@@ -103,7 +109,8 @@ const (
 	partOrigin  = 1 << 3
 	partBatch   = 1 << 4
 	partStash   = 1 << 5
-	partsKnown  = 1<<6 - 1
+	partCrypt   = 1 << 6
+	partsKnown  = 1<<7 - 1
 
 	maxAttemptsKept = 10
 	maxErrorSize    = 10_000
@@ -124,10 +131,14 @@ var (
 	errBadRecord = errors.New("stint: the record of the job cannot be read")
 )
 
-// appendTo writes the record behind b, all but the checksum, which sealRecord
-// adds when the id is known.
-func (r *record) appendTo(b []byte) []byte {
-	b = append(b, recordVersion, 0, 0, 0, 0, byte(r.state), r.parts(), r.priority)
+// appendTo writes the record behind b, encrypted if there is a vault, all but
+// the checksum, which sealRecord adds when the id is known.
+func (r *record) appendTo(b []byte, v *vault) []byte {
+	parts := r.parts()
+	if v != nil {
+		parts |= partCrypt
+	}
+	b = append(b, recordVersion, 0, 0, 0, 0, byte(r.state), parts, r.priority)
 	b = binary.AppendVarint(b, r.created)
 	b = appendText(b, r.queue)
 	b = appendText(b, r.kind)
@@ -143,7 +154,7 @@ func (r *record) appendTo(b []byte) []byte {
 		}
 	}
 	if r.hasHistory() {
-		b = r.appendHistory(b)
+		b = r.appendHistory(b, parts&partCrypt != 0)
 	}
 	if o := r.origin; o != nil {
 		b = appendText(b, o.schedule)
@@ -153,6 +164,12 @@ func (r *record) appendTo(b []byte) []byte {
 	}
 	if r.role != 0 {
 		b = append(binary.AppendUvarint(b, r.batch), byte(r.role))
+	}
+	switch {
+	case r.locked():
+		return append(b, r.encrypted...)
+	case v != nil:
+		return v.appendRecord(b, r)
 	}
 	if r.stash != nil {
 		b = r.stash.appendTo(b)
@@ -179,6 +196,9 @@ func (r *record) parts() (parts byte) {
 	if r.stash != nil {
 		parts |= partStash
 	}
+	if r.locked() {
+		parts |= partCrypt
+	}
 	return parts
 }
 
@@ -188,25 +208,39 @@ func (r *record) hasHistory() bool {
 		r.cancelled != "" || r.reason != "" || len(r.attempts) > 0
 }
 
-func (r *record) appendHistory(b []byte) []byte {
+// appendHistory leaves the texts out where they are to be encrypted. Those of
+// a locked record are left out already.
+func (r *record) appendHistory(b []byte, crypt bool) []byte {
 	for _, n := range [...]int64{r.runAt, r.expires, r.finished} {
 		b = binary.AppendVarint(b, n)
 	}
 	for _, n := range [...]uint32{r.maxAttempts, r.failures, r.snoozes, r.crashes} {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
-	b = appendText(b, r.cancelled)
-	b = appendText(b, r.reason)
+	hide := crypt && !r.locked()
+	b = appendText(b, hiddenIf(hide, r.cancelled))
+	b = appendText(b, hiddenIf(hide, r.reason))
 	b = binary.AppendUvarint(b, uint64(len(r.attempts)))
 	for _, a := range r.attempts {
 		b = binary.AppendUvarint(b, uint64(a.Number))
 		b = binary.AppendVarint(b, micros(a.StartedAt))
 		b = binary.AppendVarint(b, int64(a.Duration))
+		if crypt {
+			b = append(b, 0, 0, 0)
+			continue
+		}
 		b = appendText(b, a.Error)
 		b = appendText(b, a.Stack)
 		b = appendText(b, a.Log)
 	}
 	return b
+}
+
+func hiddenIf(hide bool, text string) string {
+	if hide && text != "" {
+		return hidden
+	}
+	return text
 }
 
 func (s *stash) appendTo(b []byte) []byte {
@@ -242,14 +276,19 @@ func seal(body uint32, id uint64) uint32 {
 }
 
 // encode is the finished record of job id.
-func (r *record) encode(id uint64) []byte {
-	b := r.appendTo(make([]byte, 0, 64+len(r.queue)+len(r.kind)+len(r.args)))
+func (r *record) encode(id uint64, v *vault) []byte {
+	size := 64 + len(r.queue) + len(r.kind) + len(r.args) + len(r.encrypted)
+	if v != nil {
+		size += cryptOverhead
+	}
+	b := r.appendTo(make([]byte, 0, size), v)
 	sealRecord(b, bodySum(b), id)
 	return b
 }
 
 // decode reads the record of job id. Byte slices of the result point into b;
 // names equal to those of known are shared with it, which saves a copy each.
+// One that is encrypted is locked until vault.open.
 func (r *record) decode(id uint64, b []byte, known laneKey) error {
 	if len(b) < recordHeader || b[0] != recordVersion {
 		return fmt.Errorf("%w: it has an unknown version", errBadRecord)
@@ -288,10 +327,18 @@ func (r *record) decode(id uint64, b []byte, known laneKey) error {
 			r.batch = id // which it did not have when it was encoded
 		}
 	}
-	if parts&partStash != 0 {
+	switch {
+	case parts&partStash == 0:
+	case parts&partCrypt != 0:
+		r.stash = &stash{}
+	default:
 		r.stash = decodeStash(&d)
 	}
-	r.args = d.b
+	if parts&partCrypt != 0 {
+		r.encrypted = d.b
+	} else {
+		r.args = d.b
+	}
 	if d.failed || parts > partsKnown || r.state < Ready || r.state > Dead || r.priority < 1 || r.priority > priorities || r.placeMode > forPeriod {
 		return fmt.Errorf("%w: its fields make no sense", errBadRecord)
 	}

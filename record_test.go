@@ -85,19 +85,19 @@ func TestRecord(t *testing.T) {
 	for name, want := range records() {
 		t.Run(name+": comes back as it was", func(t *testing.T) {
 			for _, id := range []uint64{1, 255, 1 << 40, math.MaxUint64} {
-				b := want.encode(id)
+				b := want.encode(id, nil)
 				for _, known := range []laneKey{{}, want.key(), {queue: want.queue, kind: "other"}} {
 					var got record
 					require.NoError(t, got.decode(id, b, known))
 					require.Equal(t, want, got)
 				}
-				require.Equal(t, b, want.encode(id), "the same record has the same bytes")
+				require.Equal(t, b, want.encode(id, nil), "the same record has the same bytes")
 			}
 		})
 
 		t.Run(name+": any damage is found", func(t *testing.T) {
 			const id = 42
-			b := want.encode(id)
+			b := want.encode(id, nil)
 			rnd := rand.New(rand.NewPCG(1, 2))
 			bad := func(b []byte, id uint64) {
 				t.Helper()
@@ -124,7 +124,7 @@ func TestRecord(t *testing.T) {
 	}
 
 	t.Run("another version is not read", func(t *testing.T) {
-		b := plainRecord.encode(1)
+		b := plainRecord.encode(1, nil)
 		b[0] = recordVersion + 1
 		err := new(record).decode(1, b, laneKey{})
 		require.ErrorIs(t, err, errBadRecord)
@@ -142,13 +142,13 @@ func TestRecord(t *testing.T) {
 		} {
 			r := plainRecord
 			change(&r)
-			require.ErrorIs(t, new(record).decode(1, r.encode(1), laneKey{}), errBadRecord, name)
+			require.ErrorIs(t, new(record).decode(1, r.encode(1, nil), laneKey{}), errBadRecord, name)
 		}
 	})
 
 	t.Run("the format stays what it is", func(t *testing.T) {
 		// A change here makes the files that exist unreadable.
-		b := plainRecord.encode(77)
+		b := plainRecord.encode(77, nil)
 		require.Equal(t, "0180f11afb0100028080afa2dbffad060764656661756c74046e6f74657b226e223a317d", fmt.Sprintf("%x", b))
 		sum := crc32.Checksum(append(b[recordHeader:], 0, 0, 0, 0, 0, 0, 0, 77), castagnoli)
 		require.Equal(t, sum, binary.LittleEndian.Uint32(b[1:]), "the checksum is that of the body, then the id")
@@ -216,7 +216,7 @@ func TestMicros(t *testing.T) {
 func FuzzRecord(f *testing.F) {
 	for _, r := range records() {
 		if len(r.args) < 1000 && len(r.attempts) < 2 {
-			f.Add(uint64(42), r.encode(42)[recordHeader:])
+			f.Add(uint64(42), r.encode(42, nil)[recordHeader:])
 		}
 	}
 	f.Add(uint64(1), []byte{})
@@ -235,14 +235,14 @@ func FuzzRecord(f *testing.F) {
 			}
 			return
 		}
-		again := r.encode(id)
+		again := r.encode(id, nil)
 		var r2 record
 		if err := r2.decode(id, again, r.key()); err != nil {
 			t.Fatalf("what we wrote ourselves cannot be read: %v", err)
 		}
 		// A time before 1970 comes back as 1970, so one more round.
 		var r3 record
-		third := r2.encode(id)
+		third := r2.encode(id, nil)
 		if err := r3.decode(id, third, laneKey{}); err != nil || !reflect.DeepEqual(r2, r3) {
 			t.Fatalf("%v\n%+v\n%+v", err, r2, r3)
 		}

@@ -35,18 +35,20 @@ const caution = 5 * time.Second
 // recoverOrphans is called once, before anything else is written.
 func (q *Queue) recoverOrphans() error {
 	var value []byte
+	var listed bool
 	var torn []uint64 // batches
 	err := q.store.view(func(tx *bolt.Tx) (err error) {
-		value = append(value, tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]).Get(keyRunning)...)
+		list := sealedIn(tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]), keyRunning)
+		listed, value = list != nil, append(value, list...)
 		torn, err = q.loadBatches(tx)
 		return err
 	})
-	if err != nil || len(value) <= 2 && len(torn) == 0 { // nothing ran
+	if err != nil || listed && len(value) <= 2 && len(torn) == 0 { // nothing ran
 		return err
 	}
 	alone, running, suspects, ok := decodeRunning(value)
-	if !ok && len(value) > 0 {
-		return fmt.Errorf("%w: the list of running jobs in %s makes no sense; restore a backup", ErrCorrupt, q.store.db.Path())
+	if !ok {
+		return fmt.Errorf("%w: the list of running jobs in %s makes no sense; restore a backup", ErrCorrupt, q.store.db().Path())
 	}
 
 	var t *txn
@@ -78,7 +80,7 @@ func (q *Queue) recoverOrphans() error {
 			}
 			q.commit.suspects[id] = q.commit.laneOf(row)
 		}
-		if err := t.put(bucketMeta, keyRunning, q.commit.encodeRunning()); err != nil {
+		if err := t.putSealed(bucketMeta, keyRunning, q.commit.encodeRunning()); err != nil {
 			return err
 		}
 		return t.flush()
@@ -100,12 +102,14 @@ func (t *txn) orphan(id uint64, alone bool, suspects map[uint64]laneKey) error {
 	}
 	j.state = Running
 	j.rec.crashes++
-	what := fmt.Sprintf("the process ended while the job was running (crash %d)", j.rec.crashes)
-	j.rec.addAttempt(Attempt{Number: int(j.rec.failures) + 1, StartedAt: time.Now(), Error: what})
+	if !j.rec.locked() {
+		what := fmt.Sprintf("the process ended while the job was running (crash %d)", j.rec.crashes)
+		j.rec.addAttempt(Attempt{Number: int(j.rec.failures) + 1, StartedAt: time.Now(), Error: what})
+	}
 	t.attemptFailed(j.rec)
 	switch {
 	case j.rec.cancelled != "":
-		j.rec.reason = j.rec.cancelled
+		j.rec.reason = j.rec.whyCancelled()
 		return t.bury(j)
 	case alone && j.rec.crashes > suspectAfter:
 		j.rec.reason = fmt.Sprintf("the process ended %d times while the job was running, the last time while nothing else was", j.rec.crashes)

@@ -80,7 +80,7 @@ func killing(t *testing.T, args childArgs, id stint.ID, wanted, all int, rate fl
 			kills++
 		}
 		check(t, args.File)
-		q, err := stint.Open(args.File, &stint.Config{Logger: quiet})
+		q, err := tryOpen(args.File, &stint.Config{Logger: quiet})
 		require.NoError(t, err)
 		q.DB().NoSync = true
 		info, err := q.Get(id)

@@ -164,7 +164,7 @@ func (t *txn) registerSchedule(s *schedule, l *ledger) error {
 	}
 	t.schedules = append(t.schedules, news)
 	if after := l.encode(s.name); !bytes.Equal(after, before) {
-		return t.put(bucketSchedules, []byte(s.name), after)
+		return t.putLedger(s.name, l)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func (t *txn) startRun(s *schedule, l *ledger, o occurrence) error {
 	if at := o.at + s.delay(o.at); at > t.now && !o.byHand {
 		p.rec.state, p.rec.runAt, p.at = Scheduled, at, at
 	}
-	p.encode()
+	p.encode(t.vault)
 	if err := t.insert(p); err != nil {
 		return err
 	}

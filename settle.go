@@ -17,7 +17,8 @@ import (
 //  3. A completed job is deleted (or moved to the done index if
 //     Config.KeepCompleted asks for it or it has a result); any other end
 //     rewrites the record with the attempt in its history and what the handler
-//     has put by. An interruption with nothing put by leaves it as it is.
+//     has put by. An interruption with nothing put by leaves it as it is, but
+//     for an expiry: a job that has begun does not expire.
 //
 // Commit and CompleteTx come through here too: they complete the job earlier,
 // together with the handler's own writes.
@@ -122,15 +123,19 @@ func (e *execution) apply(t *txn) error {
 	if ended, err := e.endedIn(t); ended || err != nil {
 		return err
 	}
+	if e.damaged != nil {
+		row, err := t.row(e.rec.key())
+		if err != nil {
+			return err
+		}
+		return t.setAside(row, e.id)
+	}
 	v := e.outcomeIn(t)
 	if v.to == Completed {
 		return e.complete(t)
 	}
 	if v.to == Ready {
-		t.announceReturn(e)
-		if !e.unsaved() {
-			return nil // an interruption costs nothing
-		}
+		return e.interrupt(t)
 	}
 	row, err := t.row(e.rec.key())
 	if err != nil {
@@ -139,12 +144,6 @@ func (e *execution) apply(t *txn) error {
 	rec := e.rec
 	rec.stash = e.leaves(v.to)
 	j := &stored{id: e.id, rec: &rec, row: row, state: Running}
-	if v.to == Ready {
-		if rec.forgive(e.rec.stash) { // which e.rec does not know of
-			t.q.commit.clearSuspect(e.id)
-		}
-		return t.rewrite(j)
-	}
 	e.noteAttempt(t, &rec, v)
 	rec.crashes = 0 // it has run and the process lives: no suspect any more
 	switch v.to {
@@ -160,6 +159,33 @@ func (e *execution) apply(t *txn) error {
 	rec.failures++
 	rec.reason = cut(v.text, maxErrorSize)
 	return t.bury(j)
+}
+
+// interrupt leaves the job ready. That costs nothing: it is written only with
+// what the handler has put by, or because it has begun and so must not expire
+// any more.
+func (e *execution) interrupt(t *txn) error {
+	t.announceReturn(e)
+	expires := e.rec.expires != 0 && !e.rec.began()
+	if !expires && !e.unsaved() {
+		return nil
+	}
+	row, err := t.row(e.rec.key())
+	if err != nil {
+		return err
+	}
+	rec := e.rec
+	rec.stash = e.leaves(Ready)
+	if rec.forgive(e.rec.stash) { // which e.rec does not know of
+		t.q.commit.clearSuspect(e.id)
+	}
+	if expires {
+		if err := t.delete(bucketDue, appendDue(t.key[:0], rec.expires, e.id, dueExpiry)); err != nil {
+			return err
+		}
+		rec.expires = 0
+	}
+	return t.rewrite(&stored{id: e.id, rec: &rec, row: row, state: Running})
 }
 
 // noteAttempt keeps what went wrong, in the record and for the log.

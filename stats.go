@@ -56,8 +56,11 @@ type Stats struct {
 	RunP50, RunP99   time.Duration // of the handler
 	OldestWait       time.Duration // of the jobs that are ready now
 	Stuck            int           // running far beyond their timeout
-	Quarantined      int           // records that could not be read, set aside by this process
+	Quarantined      int           // records that could not be read and were set aside
 	Wakeups          uint64        // times the queue's timer fired in this process, as something was due
+
+	FileSize int64 // in bytes
+	FileFree int64 // bytes of it that hold nothing, which new jobs use first and Compact gives back
 }
 
 // Counts is the number of jobs by state, as of the last commit; what a
@@ -158,6 +161,7 @@ func (q *Queue) Stats() Stats {
 		s.OldestWait = max(s.OldestWait, wait)
 	}
 	q.stats.fill(&s)
+	s.FileSize, s.FileFree = q.store.fileSize()
 	return s
 }
 
@@ -175,10 +179,10 @@ func (q *Queue) sum(state State) (n int) {
 // is not running has been waiting.
 func (q *Queue) oldestWaits() map[string]time.Duration {
 	q.mu.RLock()
-	var lanes []*lane
-	for _, ln := range q.lanes {
+	lanes := map[uint32]string{} // their queues
+	for key, ln := range q.lanes {
 		if ln.n[Ready] > 0 {
-			lanes = append(lanes, ln)
+			lanes[ln.id] = key.queue
 		}
 	}
 	q.mu.RUnlock()
@@ -187,8 +191,8 @@ func (q *Queue) oldestWaits() map[string]time.Duration {
 	now := time.Now()
 	_ = q.store.view(func(tx *bolt.Tx) error { // without the file there is no wait to tell
 		r := newReader(q, tx)
-		for _, ln := range lanes {
-			r.walkLane(ln.id, 0, false, func(id uint64) bool {
+		for id, queue := range lanes {
+			r.walkLane(id, 0, false, func(id uint64) bool {
 				if q.liveJob(id) != nil {
 					return true
 				}
@@ -197,7 +201,7 @@ func (q *Queue) oldestWaits() map[string]time.Duration {
 					return true
 				}
 				since := fromMicros(max(rec.created, rec.runAt))
-				waits[ln.key.queue] = max(waits[ln.key.queue], now.Sub(since))
+				waits[queue] = max(waits[queue], now.Sub(since))
 				return false
 			})
 		}
@@ -228,6 +232,13 @@ func (s *stats) learn(t *txn) {
 		s.n++
 	}
 	s.quarantined += t.quarantined
+}
+
+// aside is the number of records in quarantine.
+func (s *stats) aside() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.quarantined
 }
 
 func (s *stats) fill(out *Stats) {

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 
 	bolt "go.etcd.io/bbolt"
@@ -50,17 +53,64 @@ var (
 	keyFormat  = []byte("format")
 	keyFile    = []byte("file")
 	keyRunning = []byte("running")
+	keySecret  = []byte("secret") // only in an encrypted file
 )
 
-const formatVersion = 1
+const formatVersion = 2
 
 // store is the file of a queue.
 type store struct {
-	db    *bolt.DB
-	owned bool   // by Open, so Close closes it
-	file  string // the identity of the file, in hex, for Work.Key
+	cur    atomic.Pointer[openedFile] // Compact puts another in its place
+	broken atomic.Pointer[error]      // why it takes no more writes
+	owned  bool                       // by Open, so Close closes it
+	file   string                     // the identity of the file, in hex, for Work.Key
 
 	maxSize, step int // Config.MaxFileSize, and how bbolt then lets the file grow
+
+	// writing is held over each write transaction of ours, so that none
+	// begins after a sync has failed, or while the file is being replaced. It
+	// is taken before bbolt's lock, and given back before functions given to
+	// OnCommit are called.
+	writing sync.Mutex
+}
+
+// openedFile is what is open while the path leads to one file.
+type openedFile struct {
+	db   *bolt.DB
+	file *os.File // on which db works; nil for New
+	path string   // absolute, and no link; empty for New
+
+	// base is added to bbolt's transaction ids, so that they grow beyond a
+	// compaction, in which bbolt begins anew.
+	base int
+
+	watch fileWatch
+	stuck atomic.Bool // bbolt has locks that it never gives back
+
+	use sync.RWMutex // held for reading by each transaction of ours, for writing to close it
+}
+
+// take makes a file that was opened the store's. One of Open has a path.
+func (s *store) take(f *openedFile, cfg *Config) {
+	s.cur.Store(f)
+	if s.owned = f.path != ""; s.owned {
+		s.maxSize, s.step = cfg.MaxFileSize, f.db.AllocSize
+	}
+}
+
+// db is the database as of now. In a write transaction of ours it stays the
+// same.
+func (s *store) db() *bolt.DB { return s.cur.Load().db }
+
+// txid is a number for a transaction of the current file.
+func (s *store) txid(tx *bolt.Tx) int { return s.cur.Load().base + tx.ID() }
+
+// failure is the error that stopped the store for good, or nil.
+func (s *store) failure() error {
+	if err := s.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // bound keeps the next transaction within Config.MaxFileSize, or lets it grow
@@ -71,14 +121,16 @@ func (s *store) bound(on bool) {
 	switch {
 	case s.maxSize == 0:
 	case on:
-		s.db.MaxSize, s.db.AllocSize = s.maxSize, s.step
+		db := s.db()
+		db.MaxSize, db.AllocSize = s.maxSize, s.step
 	default:
-		s.db.MaxSize, s.db.AllocSize = 0, 0
+		db := s.db()
+		db.MaxSize, db.AllocSize = 0, 0
 	}
 }
 
 // createBuckets makes the buckets in a database that has none of ours.
-func createBuckets(tx *bolt.Tx) error {
+func createBuckets(tx *bolt.Tx, keys [][]byte) error {
 	root, err := tx.CreateBucket(rootBucket)
 	if err != nil {
 		return err
@@ -88,18 +140,34 @@ func createBuckets(tx *bolt.Tx) error {
 			return err
 		}
 	}
-	var identity [16]byte
-	rand.Read(identity[:])
 	meta := root.Bucket(bucketNames[bucketMeta])
-	if err := meta.Put(keyFile, identity[:]); err != nil {
+	if err := meta.Put(keyFile, sealValue(keyFile, newIdentity())); err != nil {
+		return err
+	}
+	if err := meta.Put(keyRunning, sealValue(keyRunning, []byte{0, 0})); err != nil {
+		return err
+	}
+	if err := plantSecret(root, keys); err != nil {
 		return err
 	}
 	return meta.Put(keyFormat, []byte{formatVersion})
 }
 
+func newIdentity() []byte {
+	identity := make([]byte, 16, 16+sealSize)
+	rand.Read(identity)
+	return identity
+}
+
+// makeBucket makes a bucket that a damaged file lacks.
+func makeBucket(root *bolt.Bucket, name bucketName) error {
+	_, err := root.CreateBucket(bucketNames[name])
+	return err
+}
+
 // adopt looks at the root bucket, makes it where that is asked for, and
 // learns the file's identity.
-func (s *store) adopt(create bool) error {
+func (s *store) adopt(create bool, keys [][]byte) error {
 	var found, others bool
 	err := s.view(func(tx *bolt.Tx) error {
 		root := tx.Bucket(rootBucket)
@@ -114,10 +182,10 @@ func (s *store) adopt(create bool) error {
 	case err != nil || found:
 		return err
 	case others && !create:
-		return fmt.Errorf("%w: %s is a bbolt file of another program; open it with bbolt and pass it to stint.New to keep jobs beside its data", ErrNotStint, s.db.Path())
+		return fmt.Errorf("%w: %s is a bbolt file of another program; open it with bbolt and pass it to stint.New to keep jobs beside its data", ErrNotStint, s.db().Path())
 	}
 	return s.update(func(tx *bolt.Tx) error {
-		if err := createBuckets(tx); err != nil {
+		if err := createBuckets(tx, keys); err != nil {
 			return err
 		}
 		return s.identify(tx.Bucket(rootBucket))
@@ -125,45 +193,127 @@ func (s *store) adopt(create bool) error {
 }
 
 func (s *store) identify(root *bolt.Bucket) error {
-	meta := root.Bucket(bucketNames[bucketMeta])
-	if meta == nil {
-		return fmt.Errorf("%w: %s has a bucket %q that stint did not make", ErrNotStint, s.db.Path(), rootBucket)
+	if _, err := s.format(root); err != nil {
+		return err
 	}
-	format, identity := meta.Get(keyFormat), meta.Get(keyFile)
-	switch {
-	case len(format) != 1 || format[0] == 0 || len(identity) != 16:
-		return fmt.Errorf("%w: %s has no format version; restore a backup", ErrCorrupt, s.db.Path())
-	case format[0] > formatVersion:
-		return fmt.Errorf("%w: %s has format %d, this version reads up to %d; update the program", ErrNewerFormat, s.db.Path(), format[0], formatVersion)
-	}
-	for _, name := range bucketNames {
-		if root.Bucket(name) == nil {
-			return fmt.Errorf("%w: %s lacks its bucket %q; restore a backup", ErrCorrupt, s.db.Path(), name)
-		}
+	identity := sealedIn(root.Bucket(bucketNames[bucketMeta]), keyFile)
+	if len(identity) != 16 {
+		return fmt.Errorf("%w: %s has no identity; restore a backup", ErrCorrupt, s.db().Path())
 	}
 	s.file = fmt.Sprintf("%x", identity)
 	return nil
 }
 
+// format is the format of the file, which has all its buckets.
+func (s *store) format(root *bolt.Bucket) (int, error) {
+	meta := root.Bucket(bucketNames[bucketMeta])
+	if meta == nil {
+		return 0, fmt.Errorf("%w: %s has a bucket %q that stint did not make", ErrNotStint, s.db().Path(), rootBucket)
+	}
+	format := meta.Get(keyFormat)
+	switch {
+	case len(format) != 1 || format[0] == 0:
+		return 0, fmt.Errorf("%w: %s has no format version; restore a backup", ErrCorrupt, s.db().Path())
+	case format[0] > formatVersion:
+		return 0, fmt.Errorf("%w: %s has format %d, this version reads up to %d; update the program", ErrNewerFormat, s.db().Path(), format[0], formatVersion)
+	}
+	for _, name := range bucketNames {
+		if root.Bucket(name) == nil {
+			return 0, fmt.Errorf("%w: %s lacks its bucket %q; restore a backup", ErrCorrupt, s.db().Path(), name)
+		}
+	}
+	return int(format[0]), nil
+}
+
 // update runs fn in a write transaction. Damage that bbolt answers with a
-// panic, or a fault in the memory map, becomes ErrCorrupt.
+// panic, or a fault in the memory map, becomes ErrCorrupt. It is bbolt's own
+// Update, as that keeps functions of the application from ending the
+// transaction.
 func (s *store) update(fn func(*bolt.Tx) error) (err error) {
+	release, err := s.startWriting()
+	if err != nil {
+		return err
+	}
+	defer release()
+	f, began, applied := s.cur.Load(), false, false
+	defer func() {
+		if applied {
+			s.wrote(err)
+		}
+	}()
+	if err := f.watch.look(f); err != nil {
+		return err
+	}
+	if f.stuck.Load() {
+		return errStuck
+	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer recoverDamage(&err)
-	return s.db.Update(fn)
+	defer f.recoverDamage(&began, &err)
+	return f.db.Update(func(tx *bolt.Tx) (err error) {
+		tx.OnCommit(release)
+		began = true
+		// A panic that got to bbolt would make it read the whole file, in a
+		// goroutine in which the next one ends the process.
+		defer f.recoverDamage(&began, &err)
+		if err := f.watch.lookInside(f, tx); err != nil {
+			return err
+		}
+		if err := fn(tx); err != nil {
+			return err
+		}
+		applied = true
+		return nil
+	})
 }
 
 // view runs fn in a read transaction, under the same protection.
 func (s *store) view(fn func(*bolt.Tx) error) (err error) {
+	f, err := s.pin()
+	if err != nil {
+		return err
+	}
+	defer f.use.RUnlock()
+	began := false
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer recoverDamage(&err)
-	return s.db.View(fn)
+	defer f.recoverDamage(&began, &err)
+	return f.db.View(func(tx *bolt.Tx) error {
+		began = true
+		return fn(tx)
+	})
 }
 
+var errStuck = fmt.Errorf("%w: its memory map has a fault; close the queue and restore a backup", ErrCorrupt)
+
+// recoverDamage makes an error of a panic. If that came before the transaction
+// had begun, bbolt has locks now that it never gives back.
+func (f *openedFile) recoverDamage(began *bool, err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if !*began {
+		f.stuck.Store(true)
+	}
+	*err = f.damage(p)
+}
+
+// damage is the error for a panic of bbolt's.
+func (f *openedFile) damage(p any) error {
+	if gone := f.watch.look(f); gone != nil {
+		return gone
+	}
+	return damage(p)
+}
+
+// recoverDamage is the same for a file that no queue has open.
 func recoverDamage(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("%w: bbolt says %v; close the queue and restore a backup", ErrCorrupt, p)
+		*err = damage(p)
 	}
+}
+
+func damage(p any) error {
+	return fmt.Errorf("%w: bbolt says %v; close the queue and restore a backup", ErrCorrupt, p)
 }
 
 // close closes the file. The free list, which is otherwise not written, is
@@ -173,10 +323,14 @@ func (s *store) close(healthy bool) error {
 		return nil
 	}
 	if healthy {
-		s.db.NoFreelistSync = false
+		s.db().NoFreelistSync = false
 		_ = s.update(func(*bolt.Tx) error { return nil }) // only makes the next Open slower
 	}
-	return s.db.Close()
+	if f := s.cur.Load(); f.stuck.Load() {
+		letGo(f.file)
+		return nil
+	}
+	return s.db().Close()
 }
 
 // storeError gives a bbolt error its meaning for callers.
@@ -184,14 +338,14 @@ func storeError(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrFileGone), errors.Is(err, ErrSyncFailed):
+		return err
 	case errors.Is(err, berrors.ErrMaxSizeReached):
 		return fmt.Errorf("%w: raise Config.MaxFileSize or let jobs finish", ErrFileFull)
 	case errors.Is(err, berrors.ErrDatabaseNotOpen):
 		return fmt.Errorf("%w: its bbolt database was closed", ErrClosed)
 	case isSyncError(err):
 		return fmt.Errorf("%w: %w", ErrSyncFailed, err)
-	case errors.Is(err, ErrCorrupt):
-		return err
 	}
 	return fmt.Errorf("stint: writing the file failed, nothing was changed: %w", err)
 }
@@ -206,13 +360,13 @@ func isSyncError(err error) bool {
 	if errors.As(err, &path) {
 		return path.Op == "sync"
 	}
-	var errno syscall.Errno
-	return errors.As(err, &errno) || strings.Contains(err.Error(), "file sync error")
+	_, bare := err.(syscall.Errno)
+	return bare || strings.Contains(err.Error(), "file sync error")
 }
 
 // fatal says whether the store must not be written any more.
 func fatal(err error) bool {
-	return errors.Is(err, ErrSyncFailed) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrClosed)
+	return errors.Is(err, ErrSyncFailed) || errors.Is(err, ErrFileGone) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrClosed)
 }
 
 // Keys. Each function appends to b, which callers reuse: bbolt copies keys.
@@ -266,7 +420,8 @@ func appendEnded(b []byte, at int64, id uint64) []byte {
 const maxItemKey = 128
 
 // appendItem is kind 0 args. Of long args it has the beginning and a hash, so
-// that equal beginnings still lie together.
+// that equal beginnings still lie together. That is the key in a plain file; for
+// any file ask vault.appendItem.
 func appendItem(b []byte, kind string, args []byte) []byte {
 	b = append(append(b, kind...), 0)
 	if len(args) < maxItemKey {
@@ -277,10 +432,9 @@ func appendItem(b []byte, kind string, args []byte) []byte {
 	return append(b, hash[:placeSize]...)
 }
 
-// appendFinishedItem is 0 | batch | kind 0 args → nothing. No kind begins so.
-func appendFinishedItem(b []byte, batch uint64, kind string, args []byte) []byte {
-	return appendItem(appendID(append(b, 0), batch), kind, args)
-}
+// appendBatchOfItem begins the key of a finished item, 0 | batch | kind 0 args.
+// No kind begins so.
+func appendBatchOfItem(b []byte, batch uint64) []byte { return appendID(append(b, 0), batch) }
 
 // itemPart is where the key of the item begins in that of the finished item.
 const itemPart = 1 + 8

@@ -41,7 +41,7 @@ func (l *lives) open(cfg stint.Config) *stint.Queue {
 	l.t.Helper()
 	cfg.Logger = quiet
 	cfg.ShutdownTimeout = 10 * time.Millisecond
-	q, err := stint.Open(l.path, &cfg)
+	q, err := tryOpen(l.path, &cfg)
 	require.NoError(l.t, err)
 	stint.Handle(q, func(ctx context.Context, job *stint.Job[note]) error {
 		l.started <- job.ID
@@ -184,7 +184,7 @@ func TestInterruptedSuspectStaysASuspect(t *testing.T) {
 // The same for Run that ends and begins again in one process.
 func TestInterruptedSuspectInOneProcess(t *testing.T) {
 	l, ids := suspicious(t, 2)
-	q, err := stint.Open(l.path, &stint.Config{Logger: quiet, ShutdownTimeout: 10 * time.Millisecond})
+	q, err := tryOpen(l.path, &stint.Config{Logger: quiet, ShutdownTimeout: 10 * time.Millisecond})
 	require.NoError(t, err)
 	started := make(chan stint.ID, 10)
 	stint.Handle(q, func(ctx context.Context, job *stint.Job[note]) error {
@@ -231,7 +231,7 @@ func TestSuspicionEndsWithAnAttempt(t *testing.T) {
 func TestSuspectsThatMayNotRun(t *testing.T) {
 	t.Run("paused", func(t *testing.T) {
 		l, ids := suspicious(t, 2)
-		q, err := stint.Open(l.path, &stint.Config{Logger: quiet})
+		q, err := tryOpen(l.path, &stint.Config{Logger: quiet})
 		require.NoError(t, err)
 		require.NoError(t, q.Pause(t.Context(), "default", "me"))
 		require.NoError(t, q.Close())
@@ -260,7 +260,7 @@ func TestSuspectsThatMayNotRun(t *testing.T) {
 	})
 	t.Run("no handler", func(t *testing.T) {
 		l, _ := suspicious(t, 2)
-		q, err := stint.Open(l.path, &stint.Config{Logger: quiet})
+		q, err := tryOpen(l.path, &stint.Config{Logger: quiet})
 		require.NoError(t, err)
 		ran := make(chan bool, 1)
 		stint.Handle(q, func(context.Context, *stint.Job[other]) error { ran <- true; return nil }, nil)
@@ -270,6 +270,36 @@ func TestSuspectsThatMayNotRun(t *testing.T) {
 		receive(t, ran)
 		require.Eventually(t, func() bool { return q.Counts() == stint.Counts{Ready: 2, Parked: 2} }, 5*time.Second, time.Millisecond)
 	})
+}
+
+// A suspect that waits for its turn alone holds others up, but not once it is
+// dead or deleted, and after a Retry it is as innocent as any job.
+func TestSuspectThatIsStoppedHoldsNobodyUp(t *testing.T) {
+	for name, stop := range map[string]func(*stint.Queue, stint.ID) error{
+		"killed":  func(q *stint.Queue, id stint.ID) error { return q.Kill(t.Context(), id, "enough") },
+		"deleted": func(q *stint.Queue, id stint.ID) error { return q.Delete(t.Context(), id) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, ids := suspicious(t, 1)
+			q, err := tryOpen(l.path, &stint.Config{Logger: quiet})
+			require.NoError(t, err)
+			require.NoError(t, q.Pause(t.Context(), "default", "Eve"))
+			require.NoError(t, q.Close())
+
+			q = l.open(stint.Config{})
+			busy := enqueue(t, q, note{N: 7}, stint.OnQueue("side"))
+			require.Equal(t, []stint.ID{busy}, l.begun(1))
+			require.NoError(t, q.Resume(t.Context(), "default"))
+			next := enqueue(t, q, note{N: 8}, stint.OnQueue("side"))
+			l.drop()
+			require.NoError(t, stop(q, ids[0]))
+			require.Equal(t, []stint.ID{next}, l.begun(1))
+			if name == "killed" {
+				require.NoError(t, q.Retry(t.Context(), ids[0]))
+				require.Equal(t, ids, l.begun(1), "beside the others")
+			}
+		})
+	}
 }
 
 // A cancelled job is not run again only because the process died in between.
@@ -300,7 +330,7 @@ func TestCancelSurvivesACrash(t *testing.T) {
 func TestClaimedAheadIsNoCrash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
 	ids := enqueueClosed(t, path, notes(3000)...)
-	q, err := stint.Open(path, &stint.Config{Logger: quiet, Workers: 2})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet, Workers: 2})
 	require.NoError(t, err)
 	stint.Handle(q, func(context.Context, *stint.Job[note]) error { return nil }, nil)
 	stop := run(t, q)

@@ -20,6 +20,7 @@ type txn struct {
 	own bool  // the committer's, not a caller's
 	now int64 // the time of the transaction, in microseconds
 
+	vault   *vault // what encrypts the file, or nil
 	root    *bolt.Bucket
 	buckets [bucketCount]*bolt.Bucket
 	cursors [bucketCount]*bolt.Cursor
@@ -88,7 +89,7 @@ const (
 
 // newTxn sees tx through our buckets. It fails when the root bucket is gone.
 func (q *Queue) newTxn(tx *bolt.Tx) (*txn, error) {
-	t := &txn{q: q, tx: tx, id: tx.ID(), now: micros(time.Now())}
+	t := &txn{q: q, tx: tx, vault: q.vault, id: q.store.txid(tx), now: micros(time.Now())}
 	if t.root = tx.Bucket(rootBucket); t.root == nil {
 		return nil, fmt.Errorf("%w: the bucket %q is not in this database; use a transaction of the database the queue was made with", ErrNotStint, rootBucket)
 	}
@@ -141,7 +142,7 @@ func (t *txn) delete(name bucketName, key []byte) error {
 // newID is the next id of the file.
 func (t *txn) newID() uint64 {
 	if t.nextID == 0 {
-		t.nextID = t.bucket(bucketJobs).Sequence()
+		t.nextID, _ = lastID(t.bucket(bucketJobs)) // Open has seen that it is right
 	}
 	t.nextID++
 	return t.nextID
@@ -159,7 +160,11 @@ func (t *txn) row(key laneKey) (*laneRow, error) {
 		}
 	}
 	row := &laneRow{key: key}
-	if v := t.get(bucketLanes, key.appendTo(t.key[:0])); v != nil {
+	if name := key.appendTo(t.key[:0]); t.has(bucketLanes, name) {
+		v := t.getSealed(bucketLanes, name)
+		if v == nil {
+			return nil, fmt.Errorf("%w: the counts of a lane of queue %q cannot be read; restore a backup", ErrCorrupt, key.queue)
+		}
 		row.decode(v)
 	} else {
 		n, err := t.bucket(bucketLanes).NextSequence()
@@ -186,19 +191,19 @@ func (t *txn) flush() error {
 		if !row.dirty {
 			continue
 		}
-		if err := t.put(bucketLanes, row.key.appendTo(t.key[:0]), row.encode()); err != nil {
+		if err := t.putSealed(bucketLanes, row.key.appendTo(t.key[:0]), row.encode()); err != nil {
 			return err
 		}
 		row.dirty = false
 	}
-	if t.nextID != 0 && t.nextID != t.bucket(bucketJobs).Sequence() {
-		return t.bucket(bucketJobs).SetSequence(t.nextID)
+	if t.nextID != 0 {
+		return setLastID(t.bucket(bucketJobs), t.nextID)
 	}
 	return nil
 }
 
 func (r *laneRow) encode() []byte {
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, 4+2*tallySize), r.id)
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, 4+2*tallySize+sealSize), r.id)
 	for _, n := range r.n {
 		b = binary.AppendVarint(b, n)
 	}
@@ -249,14 +254,24 @@ func (t *txn) rowByID(id uint32) (*laneRow, error) {
 	return nil, fmt.Errorf("%w: lane %d is named by an index but not stored; restore a backup", ErrCorrupt, id)
 }
 
-// find reads a job and finds out where it is.
+// putEncrypted is putSealed for a value that nobody without the keys may read.
+func (t *txn) putEncrypted(name bucketName, key, value []byte) error {
+	return t.putSealed(name, key, t.vault.encrypt(name, key, value))
+}
+
+// getEncrypted reads such a value: nil if there is none, or it is damaged.
+func (t *txn) getEncrypted(name bucketName, key []byte) []byte {
+	return t.vault.decryptSealed(name, key, t.get(name, key))
+}
+
+// find reads a job and finds out where it is. Its record may be locked.
 func (t *txn) find(id uint64) (*stored, error) {
 	raw := t.get(bucketJobs, appendID(t.key[:0], id))
 	if raw == nil {
 		return nil, fmt.Errorf("%w: %d", ErrNotFound, id)
 	}
 	j := &stored{id: id, rec: &record{}}
-	if err := j.rec.decode(id, append([]byte(nil), raw...), laneKey{}); err != nil {
+	if err := t.vault.read(j.rec, id, append([]byte(nil), raw...)); err != nil {
 		return nil, err
 	}
 	row, err := t.row(j.rec.key())

@@ -35,12 +35,12 @@ func (t *txn) claimed(id uint64) bool {
 	if t.own {
 		return false
 	}
-	_, running, _, _ := decodeRunning(t.get(bucketMeta, keyRunning))
+	_, running, _, _ := decodeRunning(t.getSealed(bucketMeta, keyRunning))
 	return slices.Contains(running, id)
 }
 
 func (t *txn) place(place []byte) (mode placeMode, id uint64, until int64, ok bool) {
-	v := t.get(bucketPlaces, place)
+	v := t.getSealed(bucketPlaces, place)
 	if len(v) != 17 {
 		return 0, 0, 0, false
 	}
@@ -56,7 +56,7 @@ func (t *txn) takePlace(id uint64, r *record) error {
 		}
 	}
 	v := appendID(appendID([]byte{byte(r.placeMode)}, id), uint64(r.placeUntil))
-	if err := t.put(bucketPlaces, r.place, v); err != nil {
+	if err := t.putSealed(bucketPlaces, r.place, v); err != nil {
 		return err
 	}
 	if r.placeMode != forPeriod {

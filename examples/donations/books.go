@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/stintq/stint"
 )
 
 // Donation is one payment.
@@ -50,8 +52,8 @@ var (
 	totalsBucket    = []byte("donations.totals")    // fundraiser → Totals
 )
 
-func createBuckets(db *bolt.DB) error {
-	return db.Update(func(tx *bolt.Tx) error {
+func createBuckets(queue *stint.Queue) error {
+	return queue.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{donationsBucket, emailsBucket, sentBucket, totalsBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/stintq/stint"
 )
 
 // campaign sends emails and plays the donors who follow them.
@@ -26,7 +28,7 @@ type campaign struct {
 const prospects = 400 // who get an email, for each fundraiser
 
 func (c campaign) run(ctx context.Context, s *site, out io.Writer) error {
-	if err := c.sendEmails(s.db); err != nil {
+	if err := c.sendEmails(s.queue); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "%d emails ask for donations to %d fundraisers; %d donors at a time post theirs to %s/donate\n",
@@ -44,8 +46,8 @@ func (c campaign) run(ctx context.Context, s *site, out io.Writer) error {
 }
 
 // sendEmails notes who gets one. The second time they are there already.
-func (c campaign) sendEmails(db *bolt.DB) error {
-	return db.Update(func(tx *bolt.Tx) error {
+func (c campaign) sendEmails(queue *stint.Queue) error {
+	return queue.Update(func(tx *bolt.Tx) error {
 		for f := range c.fundraisers {
 			for n := range prospects {
 				id := emailID(fundraiser(f), n)

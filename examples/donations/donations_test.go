@@ -21,7 +21,7 @@ func TestDemo(t *testing.T) {
 	assert.Contains(t, out.String(), "each of the 200 donations was counted once")
 	assert.Regexp(t, `for 200 requests: 1\d\d runs were saved`, out.String())
 
-	file := filepath.Join(t.TempDir(), "donations.db")
+	file := filepath.Join(t.TempDir(), "donations.queue")
 	for _, n := range []string{"20", "30"} { // the second time goes on
 		out.Reset()
 		require.NoError(t, run(t.Context(), strings.Fields("-db "+file+" -donations "+n), &out, io.Discard), out.String())
@@ -57,7 +57,7 @@ func TestDonate(t *testing.T) {
 	}
 	assert.Equal(t, http.StatusNoContent, post("reference=2&fundraiser=roof&cents=700&email_id=unknown"))
 	require.NoError(t, s.settled(t.Context()))
-	require.NoError(t, s.db.View(func(tx *bolt.Tx) error {
+	require.NoError(t, s.queue.View(func(tx *bolt.Tx) error {
 		got, err := totals(tx, "roof")
 		assert.Equal(t, Totals{Donations: 2, Cents: 1200, Recounts: got.Recounts, Requests: 2}, got)
 		return err
@@ -76,7 +76,7 @@ func TestDonate(t *testing.T) {
 
 func TestEmailsAreFound(t *testing.T) {
 	s := startSite(t)
-	require.NoError(t, s.db.Update(func(tx *bolt.Tx) error {
+	require.NoError(t, s.queue.Update(func(tx *bolt.Tx) error {
 		for id, to := range map[string]string{"1": "a", "2": "b", "3": "c"} {
 			require.NoError(t, addEmail(tx, id, Email{Fundraiser: "roof", To: to}))
 		}
@@ -127,7 +127,7 @@ func TestAudit(t *testing.T) {
 		},
 	} {
 		t.Run(reason, func(t *testing.T) {
-			tx, err := s.db.Begin(true)
+			tx, err := s.queue.DB().Begin(true)
 			require.NoError(t, err)
 			defer func() { require.NoError(t, tx.Rollback()) }()
 			_, err = c.audit(tx)
@@ -141,7 +141,7 @@ func TestAudit(t *testing.T) {
 
 func startSite(t *testing.T) *site {
 	t.Helper()
-	s, err := openSite(filepath.Join(t.TempDir(), "donations.db"))
+	s, err := openSite(filepath.Join(t.TempDir(), "donations.queue"))
 	require.NoError(t, err)
 	hurry(t, s)
 	t.Cleanup(func() {
@@ -154,8 +154,8 @@ func startSite(t *testing.T) *site {
 // hurry spares the syncs: the disk's speed is not what these tests are about.
 func hurry(t *testing.T, s *site) {
 	t.Helper()
-	require.NoError(t, s.db.Update(func(*bolt.Tx) error { // or a commit could be under way
-		s.db.NoSync = true
+	require.NoError(t, s.queue.Update(func(*bolt.Tx) error { // or a commit could be under way
+		s.queue.DB().NoSync = true
 		return nil
 	}))
 }

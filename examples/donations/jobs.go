@@ -61,7 +61,7 @@ func (s *site) followUp(_ context.Context, job *stint.Job[FollowUp]) error {
 // whose request finds this job running and so becomes one more.
 func (s *site) recount(_ context.Context, job *stint.Job[Recount]) error {
 	var counted Totals
-	err := s.db.View(func(tx *bolt.Tx) (err error) {
+	err := s.queue.View(func(tx *bolt.Tx) (err error) {
 		counted, err = countDonations(tx, job.Args.Fundraiser)
 		return err
 	})

@@ -14,7 +14,7 @@ func (c campaign) report(s *site, out io.Writer) error {
 	if dead := s.queue.Counts().Dead; dead > 0 {
 		return fmt.Errorf("%d jobs are dead", dead)
 	}
-	return s.db.View(func(tx *bolt.Tx) error {
+	return s.queue.View(func(tx *bolt.Tx) error {
 		var sum Totals
 		fmt.Fprintf(out, "%-16s%10s%14s%10s\n", "", "donations", "amount", "recounts")
 		for f := range c.fundraisers {

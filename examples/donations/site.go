@@ -20,7 +20,6 @@ const workers = 64
 // in front.
 type site struct {
 	queue    *stint.Queue
-	db       *bolt.DB
 	url      string
 	web      *http.Server
 	stopWork context.CancelFunc
@@ -34,8 +33,8 @@ func openSite(path string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{queue: queue, db: queue.DB(), ended: make(chan error, 2)}
-	if err := createBuckets(s.db); err != nil {
+	s := &site{queue: queue, ended: make(chan error, 2)}
+	if err := createBuckets(s.queue); err != nil {
 		return nil, errors.Join(err, queue.Close())
 	}
 	stint.Handle(queue, s.followUp, nil)
@@ -96,7 +95,7 @@ func (s *site) donate(w http.ResponseWriter, r *http.Request) {
 
 // save stores the donation and what follows from it: both or neither.
 func (s *site) save(d Donation) error {
-	err := s.db.Update(func(tx *bolt.Tx) error {
+	err := s.queue.Update(func(tx *bolt.Tx) error {
 		if err := addDonation(tx, d); err != nil {
 			return err
 		}

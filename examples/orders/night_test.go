@@ -100,7 +100,7 @@ func TestAuditFindsWhatIsWrong(t *testing.T) {
 			order, err := s.orders.get(1)
 			require.NoError(t, err)
 			spoil(office, &order)
-			require.NoError(t, s.queue.DB().Update(func(tx *bolt.Tx) error { return save(tx, &order) }))
+			require.NoError(t, s.queue.Update(func(tx *bolt.Tx) error { return save(tx, &order) }))
 			_, err = s.audit(office)
 			require.ErrorContains(t, err, want)
 		})

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/stintq/stint"
 )
 
 // Order is one order of the shop.
@@ -30,7 +32,7 @@ func (o *Order) waits() bool { return o.Status == "confirmed" && o.NotifiedAt.Is
 
 // orders is the store, in two buckets beside those of the queue. The second
 // one keeps a night from having to look at all orders of all years.
-type orders struct{ db *bolt.DB }
+type orders struct{ queue *stint.Queue }
 
 var (
 	ordersBucket  = []byte("orders")         // number → JSON
@@ -42,7 +44,7 @@ const page = 1000 // orders in a transaction
 var errNoOrder = errors.New("no such order")
 
 func (o *orders) createBuckets() error {
-	return o.db.Update(func(tx *bolt.Tx) error {
+	return o.queue.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{ordersBucket, waitingBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -57,7 +59,7 @@ func (o *orders) createBuckets() error {
 func (o *orders) takeOver(all iter.Seq2[Order, error]) (taken int, bad []error, err error) {
 	var batch []Order
 	store := func() error {
-		err := o.db.Update(func(tx *bolt.Tx) error {
+		err := o.queue.Update(func(tx *bolt.Tx) error {
 			for i := range batch {
 				if err := put(tx, &batch[i]); err != nil {
 					return err
@@ -128,7 +130,7 @@ func load(tx *bolt.Tx, number uint64) (order Order, err error) {
 func orderKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
 
 func (o *orders) get(number uint64) (order Order, err error) {
-	err = o.db.View(func(tx *bolt.Tx) error {
+	err = o.queue.View(func(tx *bolt.Tx) error {
 		order, err = load(tx, number)
 		return err
 	})
@@ -184,7 +186,7 @@ func (o *orders) entries(bucket []byte, after uint64) iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
 		for more := true; more; {
 			var entries []entry
-			err := o.db.View(func(tx *bolt.Tx) error {
+			err := o.queue.View(func(tx *bolt.Tx) error {
 				cursor := tx.Bucket(bucket).Cursor()
 				for key, value := cursor.Seek(orderKey(after + 1)); key != nil && len(entries) < page; key, value = cursor.Next() {
 					after = binary.BigEndian.Uint64(key)

@@ -159,7 +159,7 @@ func TestOrdersThatAreTakenOverAgain(t *testing.T) {
 	order.Status = "confirmed"
 	s.put(t, order)
 	at := order.NotifiedAt.AddDate(2026, 0, 0)
-	require.NoError(t, s.queue.DB().Update(func(tx *bolt.Tx) error { return markNotified(tx, 7, "<1@x>", at) }))
+	require.NoError(t, s.queue.Update(func(tx *bolt.Tx) error { return markNotified(tx, 7, "<1@x>", at) }))
 	s.put(t, order)
 	require.Empty(t, s.waitingNumbers(t))
 	order, err := s.orders.get(7)

@@ -48,7 +48,7 @@ func openShop(opt options) (*shop, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shop{queue: queue, orders: &orders{queue.DB()}, mailer: mailer, zone: zone}
+	s := &shop{queue: queue, orders: &orders{queue}, mailer: mailer, zone: zone}
 	if err := errors.Join(s.orders.createBuckets(), s.declareNight(opt)); err != nil {
 		return nil, errors.Join(err, s.close())
 	}

@@ -64,7 +64,7 @@ func TestKill(t *testing.T) {
 	crowd.goHome()
 	waitIdle(t, s.queue)
 	reviveSuspects(t, s.queue)
-	counted, err := readMailings(s.queue.DB())
+	counted, err := readMailings(s.queue)
 	require.NoError(t, err)
 	t.Logf("%d kills: %d events accepted, %d batches sent again", *kills, crowd.traffic.made, crowd.again.Load())
 	assert.Positive(t, crowd.traffic.made)
@@ -112,7 +112,7 @@ func TestTerm(t *testing.T) {
 	crowd.goHome()
 	waitIdle(t, s.queue)
 	require.Zero(t, s.queue.Counts().Dead)
-	counted, err := readMailings(s.queue.DB())
+	counted, err := readMailings(s.queue)
 	require.NoError(t, err)
 	assert.NoError(t, crowd.traffic.check(counted))
 }

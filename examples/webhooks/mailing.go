@@ -80,8 +80,8 @@ const keepSeen = 30 * 24 * time.Hour
 // the bucket stays below twice the events of keepSeen.
 const sweepStep = 2
 
-func createBuckets(db *bolt.DB) error {
-	return db.Update(func(tx *bolt.Tx) error {
+func createBuckets(queue *stint.Queue) error {
+	return queue.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{mailingsBucket, seenBucket, sweepBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -149,9 +149,9 @@ func sweep(tx *bolt.Tx, before time.Time) error {
 }
 
 // readMailings lists the mailings, those with most events first.
-func readMailings(db *bolt.DB) ([]Mailing, error) {
+func readMailings(queue *stint.Queue) ([]Mailing, error) {
 	list := []Mailing{}
-	err := db.View(func(tx *bolt.Tx) error {
+	err := queue.View(func(tx *bolt.Tx) error {
 		return tx.Bucket(mailingsBucket).ForEach(func(id, data []byte) error {
 			list = append(list, Mailing{ID: string(id), Counters: decodeCounters(data)})
 			return nil

@@ -36,7 +36,7 @@ func newReport(q *stint.Queue) (report, error) {
 		Dead:      uint64(stats.Dead),
 	}}
 	var err error
-	r.Mailings, err = readMailings(q.DB())
+	r.Mailings, err = readMailings(q)
 	for _, m := range r.Mailings {
 		r.Totals.Opens += m.Opens
 		r.Totals.Clicks += m.Clicks

@@ -51,7 +51,7 @@ func start(opt options) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := createBuckets(queue.DB()); err != nil {
+	if err := createBuckets(queue); err != nil {
 		return nil, errors.Join(err, queue.Close())
 	}
 	stint.Handle(queue, countEvent, nil)

@@ -281,7 +281,7 @@ func TestPage(t *testing.T) {
 
 func TestPageWithManyMailings(t *testing.T) {
 	q := openQueue(t, nil)
-	require.NoError(t, q.DB().Update(func(tx *bolt.Tx) error {
+	require.NoError(t, q.Update(func(tx *bolt.Tx) error {
 		for n := range maxRows + 7 {
 			if err := count(tx, Event{ID: fmt.Sprint(n), Mailing: fmt.Sprint("m", n)}, time.Now()); err != nil {
 				return err
@@ -350,7 +350,7 @@ func openQueue(t *testing.T, cfg *stint.Config) *stint.Queue {
 	q, err := stint.Open(filepath.Join(t.TempDir(), "events.db"), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = q.Close() })
-	require.NoError(t, createBuckets(q.DB()))
+	require.NoError(t, createBuckets(q))
 	return q
 }
 

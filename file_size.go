@@ -1,0 +1,45 @@
+package stint
+
+import (
+	"os"
+	"runtime/debug"
+)
+
+// fileSize is the size of the file, and how much of it is free: pages that
+// hold nothing now, and what lies behind the last one. It does not look
+// through the file: bbolt counts the free pages at the end of each write
+// transaction.
+func (s *store) fileSize() (size, free int64) {
+	f, err := s.pin()
+	if err != nil {
+		return 0, 0
+	}
+	defer f.use.RUnlock()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := f.begin(false) // so that the database is not closed meanwhile
+	if err != nil {
+		return 0, 0
+	}
+	defer func() { _ = tx.Rollback() }()
+	used := tx.Size()
+	size = max(f.length(), used)
+	stats := f.db.Stats()
+	pages := int64(stats.FreePageN + stats.PendingPageN)
+	free = min(pages*int64(f.db.Info().PageSize)+size-used, size)
+	return size, free
+}
+
+// length is that of the file as the system has it, or 0.
+func (f *openedFile) length() int64 {
+	var info os.FileInfo
+	var err error
+	if f.file != nil {
+		info, err = f.file.Stat()
+	} else {
+		info, err = os.Stat(f.db.Path())
+	}
+	if err != nil {
+		return 0 // the application has moved it, or it is being replaced
+	}
+	return info.Size()
+}
