@@ -101,10 +101,10 @@ func TestChangeValuesGoesOverAll(t *testing.T) {
 	require.NoError(t, db.Update(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucket([]byte("b"))
 		require.NoError(t, err)
-		for i := range uint64(5000) {
+		for i := range uint64(2500) {
 			require.NoError(t, b.Put(appendID(nil, i), []byte{byte(i)}))
 		}
-		long := bytes.Repeat([]byte("x"), 3000) // pages split under the cursor
+		long := bytes.Repeat([]byte("x"), 1000) // pages split under the cursor
 		require.NoError(t, changeValues(b, func(k, v []byte) []byte {
 			if keyID(k)%7 == 0 {
 				return nil
@@ -114,7 +114,7 @@ func TestChangeValuesGoesOverAll(t *testing.T) {
 		n := 0
 		require.NoError(t, b.ForEach(func(k, v []byte) error {
 			n++
-			want := 3001
+			want := 1001
 			if keyID(k)%7 == 0 {
 				want = 1
 			}
@@ -122,7 +122,7 @@ func TestChangeValuesGoesOverAll(t *testing.T) {
 			require.Equal(t, byte(keyID(k)), v[0])
 			return nil
 		}))
-		require.Equal(t, 5000, n)
+		require.Equal(t, 2500, n)
 		return nil
 	}))
 }
