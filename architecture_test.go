@@ -69,7 +69,9 @@ func TestOnlyTheStoreNamesBuckets(t *testing.T) {
 		for _, bucket := range bucketNames {
 			require.NotRegexp(t, `\[\]byte\("`+string(bucket)+`"\)`, text, name)
 		}
-		require.NotContains(t, text, "CreateBucket", name)
+		if name != "tree_copy.go" { // copies buckets that it does not know
+			require.NotContains(t, text, "CreateBucket", name)
+		}
 	}
 }
 

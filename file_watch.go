@@ -40,6 +40,7 @@ type fileWatch struct {
 	path     string
 	pageSize int64
 	opened   fs.FileInfo  // nil where no path is known to lead to the file
+	twoMetas bool         // bbolt makes do with one meta page, if the other was lost before
 	size     atomic.Int64 // what the last meta page said
 	found    atomic.Int64 // the size that look has seen
 	lastTx   int          // guarded by bbolt's lock for writing
@@ -74,7 +75,7 @@ func (w *fileWatch) look(f *openedFile) error {
 // longer again, bbolt would panic with its locks held.
 func (w *fileWatch) lookBrief(f *openedFile) error {
 	w.once.Do(func() { w.begin(f) })
-	if f.file == nil || w.hasMeta(f.file) {
+	if f.file == nil || !w.twoMetas || w.hasMeta(f.file) {
 		return nil
 	}
 	named, err := os.Open(w.path)
@@ -114,6 +115,7 @@ func (w *fileWatch) begin(f *openedFile) {
 	if f.file != nil {
 		w.pageSize = int64(f.db.Info().PageSize)
 		w.path = f.path
+		w.twoMetas = w.hasMeta(f.file)
 		w.opened, err = f.file.Stat()
 	} else if w.path, err = filepath.Abs(f.db.Path()); err == nil {
 		w.opened, err = os.Stat(w.path)

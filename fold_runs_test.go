@@ -262,6 +262,6 @@ func TestFoldMeetsOtherModes(t *testing.T) {
 		run(t, q)
 		synctest.Wait()
 		require.Equal(t, []stint.ID{next}, seen.ids())
-		require.Equal(t, before, record(q.DB(), "quarantine"))
+		require.Equal(t, before, stint.Quarantine(q.DB())[damaged])
 	})
 }
