@@ -133,7 +133,10 @@ func (q *Queue) readError(err error) error {
 	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrNoSchedule) || errors.Is(err, ErrBadFilter) || errors.Is(err, ErrWrongKey) || errors.Is(err, errBadRecord) {
 		return err
 	}
-	return storeError(err)
+	if meant := storeError(err); fatal(meant) {
+		return meant
+	}
+	return fmt.Errorf("stint: reading the file failed: %w", err)
 }
 
 // liveJob is the attempt of a running job, as of the last commit, or nil.
