@@ -184,7 +184,7 @@ func (tr *trial) check(dir string, said testimony, finish bool) []string {
 	if err := cmp.Or(os.RemoveAll(inside), os.Mkdir(inside, 0o700), writeImages(inside, tr.build())); err != nil {
 		return []string{err.Error()}
 	}
-	return faultsOfState(inside, said, tr.epoch.facts, finish)
+	return faultsOfState(inside, said, tr.epoch.facts, false, finish)
 }
 
 // oneLife is recorded once for all tests that look at it.
