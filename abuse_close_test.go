@@ -41,7 +41,7 @@ func TestAbuseOfConfig(t *testing.T) {
 				if field.Name == "Workers" && n > 100_000 {
 					t.Skip("as many goroutines as it says")
 				}
-				q, err := stint.Open(filepath.Join(t.TempDir(), "queue.db"), cfg)
+				q, err := tryOpen(filepath.Join(t.TempDir(), "queue.db"), cfg)
 				if err != nil {
 					require.ErrorIs(t, err, stint.ErrConfig)
 					return
@@ -70,7 +70,7 @@ func TestAbuseByClose(t *testing.T) {
 	}
 	for round := range rounds {
 		path := filepath.Join(t.TempDir(), "queue.db")
-		q, err := stint.Open(path, &stint.Config{Logger: quiet, Workers: 4, ShutdownTimeout: 50 * time.Millisecond})
+		q, err := tryOpen(path, &stint.Config{Logger: quiet, Workers: 4, ShutdownTimeout: 50 * time.Millisecond})
 		require.NoError(t, err)
 		q.DB().NoSync = true
 		var stored, ran atomic.Int64
@@ -147,7 +147,7 @@ func TestAbuseByClose(t *testing.T) {
 // reopened counts what others has of delayed jobs after a restart.
 func reopened(t *testing.T, path string, want int) error {
 	t.Helper()
-	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	if err != nil {
 		return err
 	}

@@ -34,8 +34,9 @@ func (q *Queue) Cancel(ctx context.Context, id ID, by string) error {
 	return q.act(ctx, &action{verb: cancelVerb, ids: []ID{id}, word: by})
 }
 
-// Delete removes a job and all that is known of it. ErrRunning if it is
-// running: Cancel it first.
+// Delete removes a job and all that is known of it, or the record that
+// Quarantined lists under its id. ErrRunning if it is running: Cancel it
+// first.
 func (q *Queue) Delete(ctx context.Context, id ID) error {
 	return q.act(ctx, &action{verb: deleteVerb, ids: []ID{id}})
 }
@@ -177,6 +178,9 @@ var errPassed = errors.New("stint: passed")
 
 func (a *action) applyTo(t *txn, id uint64) error {
 	j, err := t.find(id)
+	if errors.Is(err, ErrNotFound) && a.match == nil {
+		return a.applyAside(t, id, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -196,6 +200,19 @@ func (a *action) applyTo(t *txn, id uint64) error {
 		return t.move(j, gone, 0)
 	}
 	return a.stop(t, j)
+}
+
+// applyAside is for a job that is not there, but may be in quarantine.
+func (a *action) applyAside(t *txn, id uint64, notFound error) error {
+	switch n, err := t.dropAside(id, a.verb == deleteVerb); {
+	case err != nil:
+		return err
+	case n == 0:
+		return notFound
+	case a.verb != deleteVerb:
+		return fmt.Errorf("%w: its record cannot be read and is in quarantine; see Quarantined, Delete removes it", notFound)
+	}
+	return nil
 }
 
 func (a *action) retry(t *txn, j *stored) error {

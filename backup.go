@@ -41,11 +41,13 @@ import (
 // it ends with that error. It must not be called inside a write transaction.
 func (q *Queue) Backup(ctx context.Context, w io.Writer) (int64, error) {
 	n, err := q.backup(ctx, w)
-	if err != nil {
+	if err != nil && !errors.Is(err, errOwnFile) {
 		err = fmt.Errorf("stint: the backup is not complete, throw it away: %w", err)
 	}
 	return n, err
 }
+
+var errOwnFile = errors.New("stint: the backup would overwrite the queue's own file, which was left as it is; give another file")
 
 func (q *Queue) backup(ctx context.Context, w io.Writer) (int64, error) {
 	if f, ok := w.(*os.File); ok {
@@ -53,7 +55,7 @@ func (q *Queue) backup(ctx context.Context, w io.Writer) (int64, error) {
 		if err == nil && info.Mode().IsRegular() {
 			return q.copyTo(ctx, func(tx *bolt.Tx) (*os.File, error) {
 				if isAt(info, tx.DB().Path()) {
-					return nil, errors.New("it would overwrite the queue's own file; give another")
+					return nil, errOwnFile
 				}
 				return f, nil
 			})

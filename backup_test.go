@@ -57,7 +57,7 @@ func TestBackupUnderLoad(t *testing.T) {
 		require.Equal(t, info.Size(), n)
 		require.NoError(t, f.Close())
 		check(t, path)
-		again, err := stint.Open(path, &stint.Config{Logger: quiet})
+		again, err := tryOpen(path, &stint.Config{Logger: quiet})
 		require.NoError(t, err)
 		get(t, again, kept)
 		waiting := 0
@@ -124,6 +124,7 @@ func TestBackupRefusals(t *testing.T) {
 		defer f.Close()
 		_, err = q.Backup(t.Context(), f)
 		require.ErrorContains(t, err, "overwrite the queue's own file")
+		require.NotContains(t, err.Error(), "throw it away")
 	})
 	t.Run("a context that has ended", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -146,7 +147,7 @@ func TestBackupOfAnApplicationsDatabase(t *testing.T) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true, Timeout: time.Second})
 	require.NoError(t, err)
 	defer db.Close()
-	q, err := stint.New(db, &stint.Config{Logger: quiet})
+	q, err := stint.New(db, encrypted(&stint.Config{Logger: quiet}))
 	require.NoError(t, err)
 	defer q.Close()
 	enqueue(t, q, note{N: 1})

@@ -146,8 +146,8 @@ func (c *committer) pruneBatches(t *txn) error {
 			t.pruneAfter(at, keepBatches)
 			return nil
 		}
-		if row := t.batch(id); row != nil && (row.live() > 0 || t.unfinishedJob(row.end)) {
-			continue
+		if row := t.batch(id); row != nil && (row.live() > 0 || row.n.marked > 0 || t.unfinishedJob(row.end)) {
+			continue // sweep needs the row as well
 		}
 		n, err := t.forgetBatch(key, id, perGroup-removed)
 		if err != nil {

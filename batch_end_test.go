@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -199,6 +200,30 @@ func TestBatchesThatHaveEnded(t *testing.T) {
 		require.Empty(t, batches(t, q))
 		_, err = q.RetryAll(t.Context(), stint.Filter{State: stint.Dead}) // whose batches are forgotten
 		require.NoError(t, err)
+	})
+	scenario(t, "without Run, and long ago, take along what their planning had to remember", func(t *testing.T) {
+		q := open(t, nil)
+		planned(t, q, func(context.Context, *stint.Planning[note]) noteSeq {
+			return func(yield func(note, error) bool) {
+				_ = yield(note{0}, nil) && yield(note{1}, nil) && yield(note{}, stint.Kill(errOops))
+			}
+		}, func(_ context.Context, job *stint.Job[note]) error {
+			return map[int]error{1: errOops}[job.Args.N]
+		}, &stint.BatchPolicy{Items: hour})
+		stop := run(t, q)
+		id := startBatch(t, q)
+		synctest.Wait()
+		require.NoError(t, stop())
+		require.Equal(t, 2, stint.StoredItems(q.DB()), "one that is finished, one that is not")
+		_, err := q.KillAll(t.Context(), stint.Filter{Batch: id}, "enough")
+		require.NoError(t, err)
+		require.NoError(t, q.Kill(t.Context(), batch(t, q, id).OnDone, "enough"))
+
+		time.Sleep(31 * 24 * time.Hour)
+		run(t, q)
+		time.Sleep(2 * time.Hour)
+		require.Empty(t, batches(t, q))
+		require.Zero(t, stint.StoredItems(q.DB()))
 	})
 	scenario(t, "are no more than 1000", func(t *testing.T) {
 		q := open(t, nil)

@@ -2,6 +2,7 @@ package stint
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,14 +49,32 @@ type Fault struct {
 //
 // It reads the whole file, a million jobs in a few seconds, in one read
 // transaction: meanwhile everything goes on, but no page that is given up is
-// used again, so the file may grow by what is written until Check returns.
+// used again, so the file may grow by what is written until Check returns; as
+// to a file that grows across a GiB, see View.
 // When ctx ends, its error is returned. Other errors say that the file could
 // not be read.
 func (q *Queue) Check(ctx context.Context) ([]Fault, error) {
-	db := q.store.db()
 	c := &checker{ctx: ctx}
-	err := q.store.view(func(tx *bolt.Tx) error {
-		if err := c.structure(tx, db.Path()); err != nil {
+	path, err := q.check(c)
+	if errors.Is(err, errOtherFile) { // Compact has just replaced it, and now does not
+		_, release, turnErr := q.upkeep.begin(ctx)
+		if turnErr != nil {
+			return nil, fmt.Errorf("stint: the check has not begun: %w", turnErr)
+		}
+		path, err = q.check(c)
+		release()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = cmp.Or(q.store.look(), err)
+	}
+	return c.result(path, q.readError(err))
+}
+
+// check is one look at the file; path is what it calls itself.
+func (q *Queue) check(c *checker) (path string, err error) {
+	err = q.store.view(func(tx *bolt.Tx) error {
+		path = tx.DB().Path()
+		if err := c.structure(tx, q.store.cur.Load()); err != nil {
 			return err
 		}
 		t, err := q.newTxn(tx)
@@ -64,7 +83,7 @@ func (q *Queue) Check(ctx context.Context) ([]Fault, error) {
 		}
 		return c.look(t)
 	})
-	return c.result(db.Path(), q.readError(err))
+	return path, err
 }
 
 // CheckFile is Check for a file that no queue has open, also for one that Open
@@ -109,6 +128,10 @@ func openLocked(path string, flag int) (*opener, *os.File, error) {
 	if err := o.tryLocking(f); err != nil {
 		_ = f.Close()
 		return nil, nil, err
+	}
+	if info, err := f.Stat(); err != nil || !isAt(info, target) {
+		letGo(f)
+		return nil, nil, fmt.Errorf("%w: %s was replaced or taken away at this moment; try again", ErrLocked, path)
 	}
 	return o, f, nil
 }
@@ -344,19 +367,34 @@ func (c *checker) result(path string, err error) ([]Fault, error) {
 	}
 	if c.hidden > 0 {
 		text := fmt.Sprintf("%d more faults like these are in %s", c.hidden, path)
-		c.faults = append(c.faults, Fault{Text: text, Repairable: c.lost == 0})
+		c.faults = append(c.faults, Fault{Text: text, Repairable: c.hidden > c.lost})
 	}
 	return c.faults, nil
 }
 
+var errOtherFile = fmt.Errorf("%w: the path leads to another file than the one that was opened; if no other copy is left, try Backup before Close; then see to it that the right file is there, and open it again", ErrFileGone)
+
 // structure looks at the pages that a read transaction sees, with reads and not
-// through the memory map. They stay as they are while it is open.
-func (c *checker) structure(tx *bolt.Tx, path string) error {
+// through the memory map. They stay as they are while it is open. It opens the
+// file once more, as Compact closes the descriptor of one that it replaces, and
+// so has to see that this is the transaction's.
+func (c *checker) structure(tx *bolt.Tx, current *openedFile) error {
+	path := tx.DB().Path()
 	f, err := os.Open(path)
 	if err != nil {
 		return refusal("read", path, err)
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return refusal("read", path, err)
+	}
+	if tx.DB() != current.db {
+		return errOtherFile
+	}
+	if own := current.watch.opened; own != nil && !os.SameFile(own, info) {
+		return errOtherFile
+	}
 	return preflightTx(contextReader{c.ctx, f}, tx, path)
 }
 

@@ -139,6 +139,9 @@ func (c *checker) scheduleEntry(k, v []byte) {
 		r.State, r.Reason, r.EndedAt = gone, "its job is not there any more", time.Now()
 		if c.read(uint64(r.Job)) == readable && !unfinished(c.rec.state) {
 			r.State, r.Reason, r.EndedAt = c.rec.state, cut(c.rec.reason, maxNoteSize), fromMicros(c.rec.finished)
+			if r.Reason == hidden {
+				r.Reason = ""
+			}
 		}
 		changed = true
 	}

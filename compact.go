@@ -74,7 +74,7 @@ var errMapGrows = errors.New("the file grows beyond its memory map; try again")
 //
 // After it, the database that DB returned before is of no use any more; View
 // and Update always have the right one, and transactions that read the old
-// file go on. Only a file opened by Open can be compacted, and none on
+// file go on, but cannot copy it (use Backup). Only a file opened by Open can be compacted, and none on
 // Windows, where an open file cannot be replaced: errors.ErrUnsupported.
 func (q *Queue) Compact(ctx context.Context, progress func(Progress)) error {
 	switch {
@@ -132,6 +132,9 @@ func (q *Queue) compact(ctx context.Context, tell func(Progress)) error {
 	began, path := time.Now(), q.store.cur.Load().path
 	before, _ := q.store.fileSize()
 	for start := 1; ; start++ {
+		if err := q.store.look(); err != nil {
+			return err
+		}
 		c := &compaction{q: q, old: q.store.cur.Load(), name: path + compactingSuffix}
 		err := c.run(ctx, tell)
 		c.tidy()

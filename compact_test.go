@@ -230,7 +230,7 @@ func TestCompactRefuses(t *testing.T) {
 		require.ErrorIs(t, q.Update(func(*bolt.Tx) error { return nil }), stint.ErrClosed)
 	})
 	t.Run("a share that is none", func(t *testing.T) {
-		_, err := stint.Open(filepath.Join(t.TempDir(), "queue.db"), &stint.Config{CompactAt: 1})
+		_, err := tryOpen(filepath.Join(t.TempDir(), "queue.db"), &stint.Config{CompactAt: 1})
 		require.ErrorIs(t, err, stint.ErrConfig)
 	})
 	t.Run("a file with two names", func(t *testing.T) {
@@ -269,7 +269,7 @@ func TestCompactKeepsTheMode(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 0o640, info.Mode().Perm())
 	require.Equal(t, path, q.DB().Path())
-	_, err = stint.Open(path, &stint.Config{Logger: quiet, LockTimeout: -1})
+	_, err = tryOpen(path, &stint.Config{Logger: quiet, LockTimeout: -1})
 	require.ErrorIs(t, err, stint.ErrLocked)
 }
 
@@ -363,7 +363,7 @@ func TestKilledWhileCompacting(t *testing.T) {
 		if _, err := os.Lstat(leftover(path)); err == nil {
 			left++
 		}
-		q, err := stint.Open(path, &stint.Config{Logger: quiet})
+		q, err := tryOpen(path, &stint.Config{Logger: quiet})
 		require.NoError(t, err)
 		require.NoFileExists(t, leftover(path))
 		there := map[string]bool{}

@@ -33,22 +33,29 @@ type Config struct {
 	MaxFileSize int
 
 	// CompactAt lets the file be compacted by itself when this share of it is
-	// free space, and 16 MiB at least: before Open returns, and by and by
-	// while Run works; see Compact. 0.5 is a good value. It must be less than
+	// free space, and 16 MiB at least: before Open returns, and while Run
+	// works, where the commits look; see Compact. 0.5 is a good value. It must be less than
 	// 1; 0, the default, never does it. Ignored by New and on Windows.
 	CompactAt float64
 
-	// Keys encrypt what jobs are about and what went wrong with them: args,
-	// results, steps, checkpoints, progress texts, logs, and errors. Kinds,
-	// queues, tags, names, times and numbers stay readable. A key is 32 random
-	// bytes, as rand.Read of crypto/rand makes them; who loses it loses the
-	// content of the jobs. The first key encrypts, all of them decrypt: put a
-	// new one first and keep the old one behind it until the jobs that were
-	// stored with it are gone, or until Rekey has rewritten the file. A job
-	// whose key is missing is Scheduled again and again, every 5 minutes, and
-	// its Info.Reason names the key. Keys are for a file that was made with
-	// them, or that Rekey has encrypted; ErrWrongKey otherwise, and without
-	// keys for such a file.
+	// Keys encrypt, with AES-256-GCM, what jobs are about and what went wrong
+	// with them: args, results, steps, checkpoints, progress texts, logs, and
+	// errors. Readable stay kinds, queues, tags, the names of schedules,
+	// batches and of who paused something, times, numbers, about how long args
+	// are, and which jobs that are Unique or in batches have equal ones. What
+	// leaves the file is not encrypted: errors go to Logger as they are, and so
+	// does all to Export.
+	//
+	// A key is 32 random bytes, as rand.Read of crypto/rand makes them; who
+	// loses it loses the content of the jobs. The first key encrypts, all of
+	// them decrypt: put a new one first and keep the old one behind it until
+	// the jobs that were stored with it are gone, or until Rekey has rewritten
+	// the file. A backup needs the keys of its time. Nonces are random, so use
+	// a key for no more than 2^32 writes of jobs into one file, and then a new
+	// one. A job whose key is missing is Scheduled again and again, every 5
+	// minutes, and its Info.Reason names the key; it still expires, if it was
+	// to. Keys are for a file that was made with them, or that Rekey has
+	// encrypted; ErrWrongKey otherwise, and without keys for such a file.
 	Keys [][]byte
 
 	// ShutdownTimeout is how long handlers may go on once Run's context has

@@ -52,7 +52,9 @@ func TestDamagedRecordIsSetAside(t *testing.T) {
 	inspect(t, path, func(db *bolt.DB) {
 		aside := stint.Quarantine(db)
 		require.Len(t, aside, 2)
-		require.Contains(t, string(aside[ids[20]]), `{"n":20}`, "as it was")
+		if os.Getenv(encryptVariable) == "" { // else it cannot be read
+			require.Contains(t, string(aside[ids[20]]), `{"n":20}`, "as it was")
+		}
 	})
 }
 
@@ -201,7 +203,7 @@ func refused(t *testing.T, path string, want error) {
 	require.NoError(t, err)
 	defer db.Close()
 	if want != stint.ErrNotStint { // New puts a queue beside other data
-		_, err = stint.New(db, &stint.Config{Logger: quiet})
+		_, err = stint.New(db, encrypted(&stint.Config{Logger: quiet}))
 		require.ErrorIs(t, err, want)
 	}
 }

@@ -293,6 +293,7 @@ func TestKeysThatDoNotFit(t *testing.T) {
 		"for a plain one": {plain, keyOf("a"), stint.ErrWrongKey, "Rekey"},
 		"short":           {encrypted, [][]byte{make([]byte, 31)}, stint.ErrConfig, "32 random bytes"},
 		"long":            {encrypted, append(keyOf("a"), make([]byte, 33)), stint.ErrConfig, "key 2 of 2"},
+		"of zeros":        {encrypted, append(keyOf("a"), make([]byte, 32)), stint.ErrConfig, "key 2 of 2 has nothing but zeros"},
 		"a nil one":       {encrypted, [][]byte{nil}, stint.ErrConfig, "0 bytes"},
 		"twice":           {encrypted, keyOf("aba"), stint.ErrConfig, "keys 1 and 3"},
 	} {

@@ -29,15 +29,20 @@ func ExampleQueue_Backup() {
 		for _, fault := range faults {
 			fmt.Println(fault.Text) // tell an operator; Repair mends what can be derived
 		}
-		f, err := os.Create(filepath.Join(dir, "backup.db"))
+		// The last backup stays until the next one is complete.
+		f, err := os.CreateTemp(dir, "backup-*") // which only its owner can read
 		if err != nil {
 			return err
 		}
+		defer os.Remove(f.Name())
 		defer f.Close()
 		if _, err := q.Backup(ctx, f); err != nil {
 			return err
 		}
-		return f.Sync()
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		return os.Rename(f.Name(), filepath.Join(dir, "backup.db"))
 	}, nil)
 	if err := q.Periodic("care", "0 3 * * *", Report{"care of the file"}); err != nil {
 		fmt.Println(err)

@@ -25,6 +25,8 @@ import (
 // reads the copy: however slow w is, the queue goes on meanwhile. Memory does
 // not grow with the number of jobs.
 //
+// The application's own buckets are not part of it; Backup has those too.
+//
 // Args, results and error texts are written plainly, also where the file has
 // them encrypted. Keep the export accordingly.
 //
@@ -86,7 +88,8 @@ func (q *Queue) copyAside(ctx context.Context) (db *bolt.DB, remove func(), err 
 		return nil, nil, cause(err)
 	}
 	name := f.Name()
-	discard := func() { _ = f.Close(); _ = os.Remove(name) }
+	_ = os.Remove(name)                                      // where the system allows it, a crash leaves nothing behind
+	discard := func() { _ = f.Close(); _ = os.Remove(name) } // and else this does
 	if _, err = q.backup(ctx, f); ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -99,7 +102,6 @@ func (q *Queue) copyAside(ctx context.Context) (db *bolt.DB, remove func(), err 
 		discard()
 		return nil, nil, err
 	}
-	_ = os.Remove(name) // where the system allows it, a crash leaves nothing behind
 	return db, func() { _ = db.Close(); discard() }, nil
 }
 

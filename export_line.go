@@ -23,9 +23,9 @@ const (
 	// makes a third more of them, and a job may have put by as much again.
 	maxExportLine = 256 << 20
 
-	// maxExportID is the last number that every JSON tool keeps as it is, and
-	// less than the file has room for.
-	maxExportID = 1<<sequenceBits - 1
+	// maxExportID is the last id that Check takes for one. There is room behind
+	// it, and every JSON tool keeps it as it is.
+	maxExportID = saneID - 1
 )
 
 // The kinds of lines, in the order in which they come.
@@ -263,8 +263,8 @@ func word(words []string, number int) string {
 }
 
 func stateNumber(field, word string) (State, error) {
-	n, err := wordNumber(field, stateNames[:], word)
-	return State(n), err
+	n, err := wordNumber(field, stateNames[1:], word) // none is no state to be in
+	return State(n + 1), err
 }
 
 // stamp is a time of the file, in microseconds, as RFC 3339 in UTC.
@@ -366,6 +366,9 @@ func decodeLine(b []byte, line any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	err := d.Decode(line)
+	if rest := bytes.TrimSpace(b[d.InputOffset():]); err == nil && len(rest) > 0 {
+		return fmt.Errorf("more follows behind its object: %.40q", rest)
+	}
 	if bad, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Errorf("field %q: %s is no %v", bad.Field, bad.Value, typeWords(bad.Type))
 	}

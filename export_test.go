@@ -61,7 +61,7 @@ func TestExportAndImport(t *testing.T) {
 		start := time.Now() // the handlers of the old queue had some time to end
 
 		path := filepath.Join(t.TempDir(), "imported.db")
-		require.NoError(t, stint.Import(path, strings.NewReader(first), nil, nil))
+		require.NoError(t, stint.Import(path, strings.NewReader(first), encrypted(nil), nil))
 		info, err := os.Stat(path)
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode())
@@ -133,7 +133,7 @@ func (a rawArgs) MarshalJSON() ([]byte, error) { return []byte(a), nil }
 func imports(t testing.TB, export string) *stint.Queue {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "imported.db")
-	require.NoError(t, stint.Import(path, strings.NewReader(export), nil, nil))
+	require.NoError(t, stint.Import(path, strings.NewReader(export), encrypted(nil), nil))
 	return openAt(t, path, nil)
 }
 
@@ -252,7 +252,7 @@ func TestExportAndImportInConstantMemory(t *testing.T) {
 	require.NoError(t, err)
 	p = watchProgress(t)
 	path := filepath.Join(t.TempDir(), "imported.db")
-	require.NoError(t, stint.Import(path, f, nil, p.call))
+	require.NoError(t, stint.Import(path, f, encrypted(nil), p.call))
 	p.complete(n)
 	require.Equal(t, n, openAt(t, path, nil).Counts().Ready)
 }

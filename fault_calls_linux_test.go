@@ -125,7 +125,7 @@ func childErrand(args childArgs) {
 }
 
 func childErrandOnce(args childArgs, stored *int) (finished bool) {
-	q, err := stint.Open(args.File, &stint.Config{ShutdownTimeout: time.Second})
+	q, err := tryOpen(args.File, &stint.Config{ShutdownTimeout: time.Second})
 	if err != nil {
 		complain("open", err)
 		return false
@@ -254,7 +254,7 @@ func TestLastWriteOfCloseFails(t *testing.T) {
 	for _, device := range []string{"/dev/full", "/dev/null"} {
 		t.Run(device, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "queue.db")
-			q, err := stint.Open(path, &stint.Config{Logger: quiet})
+			q, err := tryOpen(path, &stint.Config{Logger: quiet})
 			require.NoError(t, err)
 			_, err = q.EnqueueAll(t.Context(), notes(100))
 			require.NoError(t, err)

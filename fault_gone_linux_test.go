@@ -94,7 +94,7 @@ func TestFileGone(t *testing.T) {
 	for what, lose := range losses {
 		t.Run(what, func(t *testing.T) {
 			path, older := lost(t)
-			q, err := stint.Open(path, &stint.Config{Logger: quiet})
+			q, err := tryOpen(path, &stint.Config{Logger: quiet})
 			require.NoError(t, err)
 			loseUnder(t, q, func() error { return lose(path, older) })
 		})
@@ -102,7 +102,7 @@ func TestFileGone(t *testing.T) {
 			path, older := lost(t)
 			db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
 			require.NoError(t, err)
-			q, err := stint.New(db, &stint.Config{Logger: quiet})
+			q, err := stint.New(db, encrypted(&stint.Config{Logger: quiet}))
 			require.NoError(t, err)
 			loseUnder(t, q, func() error { return lose(path, older) })
 			require.NoError(t, db.Close())
@@ -135,7 +135,7 @@ func loseUnder(t *testing.T, q *stint.Queue, lose func() error) {
 func TestFileGoneIsFoundByOthers(t *testing.T) {
 	t.Run("EnqueueTx", func(t *testing.T) {
 		path, _ := lost(t)
-		q, err := stint.Open(path, &stint.Config{Logger: quiet})
+		q, err := tryOpen(path, &stint.Config{Logger: quiet})
 		require.NoError(t, err)
 		require.NoError(t, os.Remove(path))
 		err = q.DB().Update(func(tx *bolt.Tx) error {
@@ -148,7 +148,7 @@ func TestFileGoneIsFoundByOthers(t *testing.T) {
 	})
 	t.Run("a job that becomes due", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
-		q, err := stint.Open(path, &stint.Config{Logger: quiet})
+		q, err := tryOpen(path, &stint.Config{Logger: quiet})
 		require.NoError(t, err)
 		stint.Handle(q, func(context.Context, *stint.Job[note]) error { panic("it ran") }, nil)
 		_, err = q.Enqueue(t.Context(), note{}, stint.In(30*time.Millisecond))
@@ -162,7 +162,7 @@ func TestFileGoneIsFoundByOthers(t *testing.T) {
 // After the file is back in its place everything is there.
 func TestFileMovedAwayAndBack(t *testing.T) {
 	path, _ := lost(t)
-	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
 	require.NoError(t, os.Rename(path, path+".away"))
 	_, err = q.Enqueue(t.Context(), note{})
@@ -180,7 +180,7 @@ func TestFileNotGone(t *testing.T) {
 	path, older := lost(t)
 	link := filepath.Join(filepath.Dir(path), "link.db")
 	require.NoError(t, os.Symlink(path, link))
-	q, err := stint.Open(link, &stint.Config{Logger: quiet})
+	q, err := tryOpen(link, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
 	for what, do := range map[string]func() error{
 		"a link led to it":      func() error { return os.Remove(link) },
@@ -203,7 +203,7 @@ func TestFileNotGone(t *testing.T) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second})
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(path)) // a trick of some: nothing can be found again, and nobody wants to
-	q, err = stint.New(db, &stint.Config{Logger: quiet})
+	q, err = stint.New(db, encrypted(&stint.Config{Logger: quiet}))
 	require.NoError(t, err)
 	enqueue(t, q, note{})
 	require.NoError(t, q.Close())

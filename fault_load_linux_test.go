@@ -62,7 +62,7 @@ func press(t *testing.T, path string, cfg *stint.Config) *pressure {
 		cfg = &stint.Config{}
 	}
 	cfg.Workers, cfg.Logger = 8, quiet
-	q, err := stint.Open(path, cfg)
+	q, err := tryOpen(path, cfg)
 	require.NoError(t, err)
 	p := &pressure{Queue: q, path: path, ran: make(chan error, 1), refusals: map[string]int{}}
 	stint.Handle(q, p.handle, &stint.Policy{Backoff: stint.Constant(time.Millisecond), Timeout: -1})

@@ -65,7 +65,7 @@ func childHandles(args childArgs) {
 	must(free.Close())
 	must(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: lowest, Max: limit.Max}))
 	work(20)
-	_, err = stint.Open(filepath.Join(filepath.Dir(args.File), "second.db"), &stint.Config{Logger: quiet})
+	_, err = tryOpen(filepath.Join(filepath.Dir(args.File), "second.db"), &stint.Config{Logger: quiet})
 	sayHandles("open", err)
 	sayHandles("compact", q.Compact(ctx, nil))
 	_, err = stint.CheckFile(args.File)
@@ -106,7 +106,7 @@ func TestStoppedProcess(t *testing.T) {
 	}
 	require.NoError(t, c.cmd.Process.Signal(syscall.SIGSTOP))
 	time.Sleep(pause)
-	_, err := stint.Open(path, &stint.Config{Logger: quiet, LockTimeout: -1})
+	_, err := tryOpen(path, &stint.Config{Logger: quiet, LockTimeout: -1})
 	require.ErrorIs(t, err, stint.ErrLocked, "a stopped process still has its file")
 	require.ErrorContains(t, err, strconv.Itoa(c.cmd.Process.Pid))
 	require.NoError(t, c.cmd.Process.Signal(syscall.SIGCONT))
@@ -122,7 +122,7 @@ func TestStoppedProcess(t *testing.T) {
 // A program that this one has started holds neither the file nor its lock.
 func TestProgramsStartedKeepNoLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
-	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
 	started := exec.Command("sleep", "60")
 	require.NoError(t, started.Start())
@@ -131,7 +131,7 @@ func TestProgramsStartedKeepNoLock(t *testing.T) {
 		_ = started.Wait()
 	}()
 	require.NoError(t, q.Close())
-	q, err = stint.Open(path, &stint.Config{Logger: quiet, LockTimeout: -1})
+	q, err = tryOpen(path, &stint.Config{Logger: quiet, LockTimeout: -1})
 	require.NoError(t, err)
 	require.NoError(t, q.Close())
 }

@@ -148,7 +148,7 @@ func TestReadOnlyUnderLoad(t *testing.T) {
 	t.Cleanup(func() { unmount(t, dir) })
 
 	p.stopping.Store(false)
-	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
 	waiting := map[int]bool{}
 	for job, err := range q.Jobs(stint.Filter{}) {

@@ -143,5 +143,5 @@ func (w *fileWatch) lookInside(f *openedFile, tx *bolt.Tx) error {
 }
 
 func (w *fileWatch) gone(what string) error {
-	return fmt.Errorf("%w: %s %s; close the queue, see to it that the right file is there, and open it again", ErrFileGone, w.path, what)
+	return fmt.Errorf("%w: %s %s; if no other copy is left, try Backup before Close; then see to it that the right file is there, and open it again", ErrFileGone, w.path, what)
 }

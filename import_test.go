@@ -27,7 +27,7 @@ func init() { childModes["import"] = childImport }
 func refuses(t testing.TB, export string, as error, texts ...string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "imported.db")
-	err := stint.Import(path, strings.NewReader(export), nil, nil)
+	err := stint.Import(path, strings.NewReader(export), encrypted(nil), nil)
 	require.ErrorIs(t, err, as)
 	for _, text := range texts {
 		require.ErrorContains(t, err, text)
@@ -79,23 +79,25 @@ func TestImportRefusesWhatIsNoWholeExport(t *testing.T) {
 	})
 	t.Run("that cannot be read", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "imported.db")
-		require.ErrorIs(t, stint.Import(path, &brokenReader{text: whole[:len(whole)/2]}, nil, nil), errOops)
-		require.Panics(t, func() { _ = stint.Import(path, &brokenReader{text: whole[:len(whole)/2], panics: true}, nil, nil) })
+		require.ErrorIs(t, stint.Import(path, &brokenReader{text: whole[:len(whole)/2]}, encrypted(nil), nil), errOops)
+		require.Panics(t, func() {
+			_ = stint.Import(path, &brokenReader{text: whole[:len(whole)/2], panics: true}, encrypted(nil), nil)
+		})
 		require.Empty(t, filesBeside(t, path))
 	})
 	t.Run("to a place that is taken", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "imported.db")
 		require.NoError(t, os.WriteFile(path, nil, 0o600))
-		err := stint.Import(path, strings.NewReader(whole), nil, nil)
+		err := stint.Import(path, strings.NewReader(whole), encrypted(nil), nil)
 		require.ErrorIs(t, err, fs.ErrExist)
 		require.ErrorContains(t, err, "give another path")
 		require.Zero(t, fileSize(t, path))
 		require.NoError(t, os.Remove(path))
-		err = stint.Import(path, &brokenReader{text: whole, last: func() { _ = os.WriteFile(path, []byte("faster"), 0o600) }}, nil, nil)
+		err = stint.Import(path, &brokenReader{text: whole, last: func() { _ = os.WriteFile(path, []byte("faster"), 0o600) }}, encrypted(nil), nil)
 		require.ErrorIs(t, err, fs.ErrExist)
 		require.EqualValues(t, len("faster"), fileSize(t, path))
 		require.Equal(t, []string{path}, filesBeside(t, path))
-		require.ErrorContains(t, stint.Import(filepath.Join(path, "a.db"), strings.NewReader(whole), nil, nil), "not a directory")
+		require.ErrorContains(t, stint.Import(filepath.Join(path, "a.db"), strings.NewReader(whole), encrypted(nil), nil), "not a directory")
 	})
 }
 
@@ -128,6 +130,7 @@ func TestImportNamesTheLineAndTheField(t *testing.T) {
 	for _, c := range []struct{ line, from, to, field string }{
 		{"export", `"file":"[0-9a-f]+"`, `"file":"12"`, `"file"`},
 		{"export", `"last_id":\d+`, `"last_id":9000000000000000`, `"last_id"`},
+		{"export", `"last_id":\d+`, `"last_id":281474976710655`, `"last_id"`}, // behind it there would be none
 		{"queue", `"name":"paused"`, `"name":"pau sed"`, `"name"`},
 		{"queue", `"paused":"[^"]*"`, `"paused":"yesterday"`, `"paused": "yesterday" is no time`},
 		{"schedule", `"overlap":"[^"]*"`, `"overlap":"never"`, `"overlap"`},
@@ -142,6 +145,8 @@ func TestImportNamesTheLineAndTheField(t *testing.T) {
 		{"job", `"id":\d+`, `"id":0`, `"id"`},
 		{"job", `"id":\d+`, `"id":-1`, `"id": number -1`},
 		{"job", `"state":"[^"]*"`, `"state":"asleep"`, `"state"`},
+		{"job", `"state":"[^"]*"`, `"state":"none"`, `"state"`},
+		{"job", `\}\n$`, `} {"line":"job"}` + "\n", `more follows behind its object: "{\"line\":`},
 		{"job", `"kind":"[^"]*"`, `"kind":""`, `"kind"`},
 		{"job", `"args":`, `"arks":`, `unknown field "arks"`},
 		{"job", `"args":[^}]*},`, ``, `"args" is missing`},
@@ -314,7 +319,7 @@ func childImport(args childArgs) {
 		}
 		must(out.Close())
 	}()
-	must(stint.Import(args.File, in, nil, nil))
+	must(stint.Import(args.File, in, encrypted(nil), nil))
 	say("imported")
 }
 
@@ -345,6 +350,6 @@ func TestKillDuringAnImport(t *testing.T) {
 		}
 		require.Equal(t, -1, code, c.stderr.String())
 		require.ErrorIs(t, err, os.ErrNotExist)
-		require.NoError(t, stint.Import(path(n), strings.NewReader(text), nil, nil), "what was left is in nobody's way")
+		require.NoError(t, stint.Import(path(n), strings.NewReader(text), encrypted(nil), nil), "what was left is in nobody's way")
 	}
 }

@@ -51,6 +51,9 @@ func checkKeys(keys [][]byte) ([][]byte, error) {
 		if len(key) != cryptSize {
 			return nil, fmt.Errorf("%w: key %d of %d has %d bytes; a key is %d random bytes, as rand.Read of crypto/rand makes them, and never a password", ErrConfig, i+1, len(keys), len(key), cryptSize)
 		}
+		if string(key) == string(make([]byte, cryptSize)) {
+			return nil, fmt.Errorf("%w: key %d of %d has nothing but zeros in it; fill it with rand.Read of crypto/rand, once, and keep it", ErrConfig, i+1, len(keys))
+		}
 		same := slices.IndexFunc(ring, func(other []byte) bool { return string(other) == string(key) })
 		if same >= 0 {
 			return nil, fmt.Errorf("%w: keys %d and %d are equal; name each key once, the one to encrypt with first", ErrConfig, same+1, i+1)
@@ -122,7 +125,7 @@ func openVault(root *bolt.Bucket, keys [][]byte, path string) (v *vault, stale b
 	}
 	at := slices.IndexFunc(keys, func(key []byte) bool { return nameOfKey(key) == id })
 	if at < 0 {
-		return nil, false, fmt.Errorf("%w: %s is encrypted with the key %v, the keys given are %s; put that key behind the first", ErrWrongKey, path, id, namesOf(keys))
+		return nil, false, fmt.Errorf("%w: %s is encrypted with the key %v, the keys given are %s; add that key to them", ErrWrongKey, path, id, namesOf(keys))
 	}
 	secret, err := secretCipher(keys[at], file).Open(nil, nil, sealed, keySecret)
 	if err != nil || len(secret) != cryptSize {

@@ -119,6 +119,7 @@ func (o *opener) lockedFile() (*os.File, error) {
 		case err == nil && same && size > 0:
 			return f, nil
 		case err == nil && same:
+			o.cfg.Logger.Warn("stint: the file is empty and is taken for a new one; if there were jobs in it, close the queue and restore a backup", "path", o.name)
 			err = o.replaceEmpty(f)
 		}
 		letGo(f)

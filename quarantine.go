@@ -20,8 +20,8 @@ import (
 //     and by Repair.
 //  2. What else the file has of the job goes with it: its place, its expiry,
 //     its count in a batch, its run of a schedule.
-//  3. The entry stays until somebody deletes it from the file by hand. Its key
-//     is the id, and a number where an entry of that id is there already.
+//  3. The entry stays until somebody calls Delete for its id. Its key is the
+//     id, and a number where an entry of that id is there already.
 //
 // An entry is
 //
@@ -42,7 +42,7 @@ type Quarantined struct {
 
 // Quarantined lists the records that were set aside, by id. It reads some at a
 // time in short transactions, so the loop may take its time. An error ends the
-// listing. Stats.Quarantined is their number.
+// listing. Stats.Quarantined is their number, and Delete removes one.
 func (q *Queue) Quarantined() iter.Seq2[Quarantined, error] {
 	return func(yield func(Quarantined, error) bool) {
 		var after []byte
@@ -243,4 +243,24 @@ func (t *txn) asideKey(id uint64, not []byte) []byte {
 		key = binary.AppendUvarint(key[:8], n)
 	}
 	return key
+}
+
+// dropAside counts the entries of an id, and deletes them if that is asked
+// for.
+func (t *txn) dropAside(id uint64, drop bool) (n int, err error) {
+	prefix := appendID(nil, id)
+	for {
+		k, _ := t.cursor(bucketQuarantine).Seek(prefix)
+		if !bytes.HasPrefix(k, prefix) {
+			return n, nil
+		}
+		n++
+		if !drop {
+			return n, nil
+		}
+		if err := t.delete(bucketQuarantine, bytes.Clone(k)); err != nil {
+			return n, err
+		}
+		t.quarantined--
+	}
 }

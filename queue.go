@@ -69,7 +69,7 @@ func Open(path string, cfg *Config) (*Queue, error) {
 	}
 	q, err := newQueue(file, checked)
 	if err != nil {
-		_ = file.db.Close()
+		_ = file.close()
 		return nil, err
 	}
 	q.compactAtOpen()

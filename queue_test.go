@@ -64,15 +64,20 @@ const encryptVariable = "STINT_TEST_ENCRYPT"
 // tryOpen is stint.Open, on a file that is encrypted if the variable asks for
 // it.
 func tryOpen(path string, cfg *stint.Config) (*stint.Queue, error) {
+	return stint.Open(path, encrypted(cfg))
+}
+
+// encrypted is a Config with a key, if the variable asks for it.
+func encrypted(cfg *stint.Config) *stint.Config {
 	if os.Getenv(encryptVariable) == "" || cfg != nil && cfg.Keys != nil {
-		return stint.Open(path, cfg)
+		return cfg
 	}
-	encrypted := stint.Config{}
+	with := stint.Config{}
 	if cfg != nil {
-		encrypted = *cfg
+		with = *cfg
 	}
-	encrypted.Keys = [][]byte{bytes.Repeat([]byte{7}, 32)}
-	return stint.Open(path, &encrypted)
+	with.Keys = [][]byte{bytes.Repeat([]byte{7}, 32)}
+	return &with
 }
 
 // check looks for inconsistencies in a closed file.

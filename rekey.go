@@ -32,7 +32,8 @@ import (
 // Config.Keys set to to. It is also what to do when a key has got into wrong
 // hands: unlike a new first key in Config.Keys it leaves nothing that the old
 // one opens. What was in the old file stays on the disk where the file system
-// has kept it, and in backups and snapshots.
+// has kept it, and in backups and snapshots, also in those that an upgrade and
+// RepairFile make beside the file.
 //
 // Ids, Work.Key and all else stay as they are, also buckets of the
 // application, which are not encrypted. It needs as much free disk as the file
@@ -42,16 +43,17 @@ import (
 //
 // ErrWrongKey: from does not fit the file, or a job in it. ErrLocked: somebody
 // has it open. ErrCorrupt: something in it cannot be read; RepairFile sets that
-// aside. ErrConfig: a key makes no sense. On Windows the answer is
-// errors.ErrUnsupported. progress, if it is not nil, is called now and then
-// with the number of jobs that are written and of all jobs.
+// aside. ErrFileGone: it was moved away or replaced meanwhile. ErrConfig: a key
+// makes no sense. On Windows the answer is errors.ErrUnsupported. progress, if
+// it is not nil, is called now and then with the number of jobs that are
+// written and of all jobs.
 func Rekey(path string, from, to [][]byte, progress func(Progress)) error {
 	from, err := checkKeys(from)
 	if err != nil {
-		return fmt.Errorf("from: %w", err)
+		return fmt.Errorf("%w (one of from)", err)
 	}
 	if to, err = checkKeys(to); err != nil {
-		return fmt.Errorf("to: %w", err)
+		return fmt.Errorf("%w (one of to)", err)
 	}
 	if !lockIsOurs {
 		return fmt.Errorf("stint: a file that is locked cannot be replaced on this system: %w; Export the queue and Import it with other keys", errors.ErrUnsupported)
@@ -69,20 +71,25 @@ func Rekey(path string, from, to [][]byte, progress func(Progress)) error {
 		return err
 	}
 	defer db.Close()
-	r := &rekeying{path: o.path, name: o.path + compactingSuffix, progress: progress}
+	r := &rekeying{path: o.path, name: o.path + compactingSuffix, user: &usersCode{progress: progress}}
+	defer r.tidy()
 	err = safely(func() error { return db.View(func(tx *bolt.Tx) error { return r.run(tx, f, from, to) }) })
-	r.tidy()
-	if err != nil {
-		return fmt.Errorf("stint: cannot rekey %s: %w", path, cause(err))
+	switch {
+	case r.user.panicked != nil:
+		panic(r.user.panicked)
+	case err == nil:
+		return nil
+	case fatal(err), errors.Is(err, ErrWrongKey):
+		return fmt.Errorf("stint: cannot rekey %s: %w", path, err)
 	}
-	return nil
+	return refusal("rekey", path, err)
 }
 
 // rekeying is one Rekey on its way.
 type rekeying struct {
-	path     string
-	name     string // of the new file, until it gets the old one's
-	progress func(Progress)
+	path string
+	name string // of the new file, until it gets the old one's
+	user *usersCode
 
 	old, new    *vault
 	root        *bolt.Bucket
@@ -95,7 +102,7 @@ func (r *rekeying) run(tx *bolt.Tx, f *os.File, from, to [][]byte) error {
 	if err := r.prepare(tx, from, to); err != nil {
 		return err
 	}
-	made, err := r.create(f, tx.Size())
+	made, err := r.create(f, r.size(tx))
 	if err != nil {
 		return err
 	}
@@ -116,7 +123,7 @@ func (r *rekeying) run(tx *bolt.Tx, f *os.File, from, to [][]byte) error {
 	if err := made.Sync(); err != nil {
 		return err
 	}
-	return r.place()
+	return r.place(f)
 }
 
 // prepare finds out whether it can be done.
@@ -154,6 +161,17 @@ func (r *rekeying) prepare(tx *bolt.Tx, from, to [][]byte) error {
 		}
 		return nil
 	})
+}
+
+// size is about that of the new file: the content of the old one, and what
+// encryption adds.
+func (r *rekeying) size(tx *bolt.Tx) int64 {
+	db := tx.DB()
+	size := tx.Size() - int64(db.Stats().FreePageN)*int64(db.Info().PageSize)
+	if r.new != nil {
+		size += int64(r.total) * int64(cryptOverhead)
+	}
+	return size
 }
 
 // create makes the new file.
@@ -217,8 +235,7 @@ func (r *rekeying) queue() error {
 			return err
 		}
 	}
-	r.tell()
-	return nil
+	return r.tell()
 }
 
 func (r *rekeying) entry(name bucketName, k, v []byte) error {
@@ -228,20 +245,34 @@ func (r *rekeying) entry(name bucketName, k, v []byte) error {
 	}
 	if name == bucketJobs {
 		if r.done++; r.done%1000 == 0 {
-			r.tell()
+			if err := r.tell(); err != nil {
+				return err
+			}
 		}
 	}
 	return r.copy.put(key, value)
 }
 
-func (r *rekeying) tell() {
-	if r.progress != nil {
-		r.progress(Progress{Done: r.done, Total: max(r.total, r.done), Text: "rewriting jobs"})
+func (r *rekeying) tell() error {
+	if r.user.progress != nil {
+		r.user.tell(Progress{Done: r.done, Total: max(r.total, r.done), Text: "rewriting jobs"})
 	}
+	if r.user.panicked != nil {
+		return errUsersPanic
+	}
+	return nil
 }
 
-// place gives the new file its name. Both are locked meanwhile.
-func (r *rekeying) place() error {
+// place gives the new file its name. Both are locked meanwhile, which does not
+// keep anybody from moving files.
+func (r *rekeying) place(old *os.File) error {
+	info, err := old.Stat()
+	if err != nil {
+		return err
+	}
+	if !isAt(info, r.path) {
+		return fmt.Errorf("%w: it was moved away or replaced meanwhile, and what is there now was left as it is; put the right file in place and try again", ErrFileGone)
+	}
 	if err := os.Rename(r.name, r.path); err != nil {
 		return err
 	}

@@ -53,7 +53,8 @@ func (r *rekeying) record(id uint64, v []byte) (*record, error) {
 		return nil, damagedPart("job %d", id)
 	}
 	if !r.old.fits(rec) {
-		return nil, rec.wrongKey(id)
+		key, _, _ := cutKeyName(rec.encrypted)
+		return nil, fmt.Errorf("%w: job %d is encrypted with the key %v; add that key to from", ErrWrongKey, id, key)
 	}
 	if err := r.old.open(id, rec); err != nil {
 		return nil, damagedPart("job %d", id)

@@ -162,10 +162,25 @@ func TestRekeyRefuses(t *testing.T) {
 
 	q = openWith(t, path, "ba") // the secret has the new key, the job the old one
 	require.NoError(t, q.Close())
-	require.ErrorIs(t, stint.Rekey(path, keyOf("b"), keyOf("c"), nil), stint.ErrWrongKey)
+	err := stint.Rekey(path, keyOf("b"), keyOf("c"), nil)
+	require.ErrorIs(t, err, stint.ErrWrongKey)
+	require.ErrorContains(t, err, stint.KeyName(keyOf("a")[0])+"; add that key to from")
+	require.PanicsWithValue(t, "of progress", func() {
+		_ = stint.Rekey(path, keyOf("ba"), keyOf("c"), func(stint.Progress) { panic("of progress") })
+	})
 	entries, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
 	require.Len(t, entries, 1)
+	other := []byte("of somebody else")
+	require.ErrorIs(t, stint.Rekey(path, keyOf("ab"), keyOf("c"), func(stint.Progress) {
+		require.NoError(t, os.Rename(path, path+"-moved"))
+		require.NoError(t, os.WriteFile(path, other, 0o600))
+	}), stint.ErrFileGone)
+	now, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, other, now)
+	require.NoError(t, os.Rename(path+"-moved", path))
+	require.NoFileExists(t, path+".compacting")
 	require.NoError(t, stint.Rekey(path, keyOf("ab"), keyOf("c"), nil))
 	require.NotEmpty(t, get(t, openWith(t, path, "c"), id).Args)
 }

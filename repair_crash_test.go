@@ -31,7 +31,7 @@ var repairKills = flag.Int("repair.kills", 5, "how often a repair is killed")
 // A repair that is killed anywhere is begun anew.
 func TestRepairIsKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
-	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
 	q.DB().NoSync = true
 	const jobs = 40_000
@@ -71,7 +71,7 @@ func TestRepairIsKilled(t *testing.T) {
 // Check of a large file: go test -run '^$' -bench CheckFile -benchtime 1x
 func BenchmarkCheckFile(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "queue.db")
-	q, err := stint.Open(path, &stint.Config{Logger: quiet, MaxJobs: 2_000_000})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet, MaxJobs: 2_000_000})
 	require.NoError(b, err)
 	q.DB().NoSync = true
 	const jobs = 1_000_000

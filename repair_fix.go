@@ -125,7 +125,7 @@ func (c *checker) lanesSoFar() error {
 // endBatches ends the batches that should have ended. Those of a file of the
 // first format end when it is opened and repaired again.
 func (c *checker) endBatches() error {
-	if !c.sealed || c.t.vault.keyless() { // which cannot store an OnDone job
+	if encrypted := c.t.vault != nil; !c.sealed || encrypted && c.t.vault.keyless() { // no OnDone job could be stored
 		return nil
 	}
 	for _, id := range c.over {

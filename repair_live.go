@@ -89,7 +89,11 @@ func (c *committer) reload(t *txn) error {
 	q := c.q
 	t.rows, t.unfinished, t.quarantined, t.endedBatches = nil, 0, 0, 0
 	paused := map[string]pauseState{}
-	err := q.store.view(func(tx *bolt.Tx) error {
+	release, err := q.store.startWriting() // else Compact could count transactions anew meanwhile
+	if err != nil {
+		return err
+	}
+	err = q.store.view(func(tx *bolt.Tx) error {
 		root := tx.Bucket(rootBucket)
 		c.reloaded = q.store.txid(tx)
 		_ = root.Bucket(bucketNames[bucketLanes]).ForEach(func(k, v []byte) error {
@@ -110,6 +114,7 @@ func (c *committer) reload(t *txn) error {
 		_, err := q.loadBatches(tx)
 		return err
 	})
+	release()
 	if err != nil {
 		return storeError(err)
 	}

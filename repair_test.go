@@ -365,7 +365,7 @@ func TestCheckOfFilesThatAreNone(t *testing.T) {
 		require.ErrorIs(t, err, stint.ErrNotStint)
 
 		path := filepath.Join(t.TempDir(), "queue.db")
-		q, err := stint.Open(path, &stint.Config{Logger: quiet})
+		q, err := tryOpen(path, &stint.Config{Logger: quiet})
 		require.NoError(t, err)
 		_, err = look(path)
 		require.ErrorIs(t, err, stint.ErrLocked)
@@ -432,5 +432,45 @@ func TestQuarantined(t *testing.T) {
 		require.NoError(t, q.Close())
 		q = openAt(t, path, nil)
 		require.Equal(t, 250, q.Stats().Quarantined, "what lies in the file")
+	})
+}
+
+// A batch whose last unfinished item cannot be read has no other end.
+func TestRepairEndsABatch(t *testing.T) {
+	spoilt := func(t *testing.T, path string) (batch stint.ID) {
+		q, err := tryOpen(path, &stint.Config{Logger: quiet})
+		require.NoError(t, err)
+		batch, err = q.EnqueueBatch(t.Context(), func(yield func(stint.Args) bool) { yield(note{N: 1}) }, &stint.BatchPolicy{OnDone: other{"end"}})
+		require.NoError(t, err)
+		for info := range q.Jobs(stint.Filter{Batch: batch}) {
+			require.NoError(t, stint.FlipByte(q.DB(), info.ID, 0))
+		}
+		require.NoError(t, q.Close())
+		return batch
+	}
+	hasEnded := func(t *testing.T, q *stint.Queue, batch stint.ID, faults []stint.Fault, err error) {
+		require.NoError(t, err)
+		require.NotEmpty(t, faults)
+		for _, f := range faults {
+			require.True(t, f.Repaired, f.Text)
+		}
+		info, err := q.Batch(batch)
+		require.NoError(t, err)
+		require.NotZero(t, info.FinishedAt)
+		require.Equal(t, 1, info.Removed)
+		require.Equal(t, "other", get(t, q, info.OnDone).Kind)
+	}
+	scenario(t, "in an open queue", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "queue.db")
+		batch := spoilt(t, path)
+		q := openAt(t, path, nil)
+		faults, err := q.Repair(t.Context())
+		hasEnded(t, q, batch, faults, err)
+	})
+	scenario(t, "in a file", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "queue.db")
+		batch := spoilt(t, path)
+		faults, err := stint.RepairFile(path)
+		hasEnded(t, openAt(t, path, nil), batch, faults, err)
 	})
 }

@@ -303,13 +303,6 @@ func (f *openedFile) damage(p any) error {
 	return damage(p)
 }
 
-// recoverDamage is the same for a file that no queue has open.
-func recoverDamage(err *error) {
-	if p := recover(); p != nil {
-		*err = damage(p)
-	}
-}
-
 func damage(p any) error {
 	return fmt.Errorf("%w: bbolt says %v; close the queue and restore a backup", ErrCorrupt, p)
 }
@@ -321,14 +314,22 @@ func (s *store) close(healthy bool) error {
 		return nil
 	}
 	if healthy {
-		s.db().NoFreelistSync = false
-		_ = s.update(func(*bolt.Tx) error { return nil }) // only makes the next Open slower
+		_ = s.update(func(tx *bolt.Tx) error { // that it fails only makes the next Open slower
+			tx.DB().NoFreelistSync = false
+			return nil
+		})
 	}
-	if f := s.cur.Load(); f.stuck.Load() {
+	return s.cur.Load().close()
+}
+
+// close closes the database, or its file alone where bbolt would wait for its
+// own locks.
+func (f *openedFile) close() error {
+	if f.stuck.Load() {
 		letGo(f.file)
 		return nil
 	}
-	return s.db().Close()
+	return f.db.Close()
 }
 
 // storeError gives a bbolt error its meaning for callers.

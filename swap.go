@@ -21,6 +21,9 @@ func (c *compaction) swap(ctx context.Context) error {
 	if err := c.old.watch.look(c.old); err != nil {
 		return err
 	}
+	if err := c.old.watch.lookInside(c.old, tx); err != nil {
+		return err // an older copy that somebody has put there is not to be mixed with what was copied
+	}
 	if err := c.catchUp(tx); err != nil {
 		return err
 	}
@@ -112,9 +115,7 @@ func (c *compaction) tidy() {
 	if c.q.store.cur.Load() != c.old {
 		c.q.background.Go(func() {
 			c.old.use.Lock() // for good
-			if !c.old.stuck.Load() {
-				_ = c.old.db.Close()
-			}
+			_ = c.old.close()
 		})
 		return
 	}

@@ -14,10 +14,10 @@ import (
 // sync. When it returns nil, all that fn wrote is on disk.
 //
 // An error of fn undoes what it wrote and is returned as it is; a panic of fn
-// undoes it too and goes on. Other errors are ErrClosed, ErrSyncFailed,
-// ErrFileGone, ErrCorrupt and those of the operating system; after
-// ErrSyncFailed the writes may survive or not, after the others nothing was
-// changed.
+// undoes it too and goes on. Other errors are ErrClosed, ErrFileFull,
+// ErrSyncFailed, ErrFileGone, ErrCorrupt and those of the operating system;
+// after ErrSyncFailed the writes may survive or not, after the others nothing
+// was changed.
 //
 // As bbolt knows one writer at a time, the queue waits for fn. Inside fn only
 // EnqueueTx and CompleteTx may be used: Enqueue and another Update would wait
@@ -39,7 +39,9 @@ func (q *Queue) Update(fn func(tx *bolt.Tx) error) error {
 // View runs fn in a read transaction of the queue's file: it sees the file as
 // of one moment, whatever is written meanwhile, also by Compact. Pages that
 // are replaced while it lasts cannot be used again, so one that lasts makes
-// the file grow. The error is that of fn, or one of Update's.
+// the file grow; and a write that makes it grow beyond its memory map, which
+// has room for 1 GiB and then for one more each time, waits until it ends. The
+// error is that of fn, or one of Update's.
 func (q *Queue) View(fn func(tx *bolt.Tx) error) error {
 	f, err := q.store.pin()
 	if err != nil {
@@ -81,6 +83,7 @@ func (s *store) write(fn func(*bolt.Tx) error) (own bool, err error) {
 	if err := f.watch.lookInside(f, tx); err != nil {
 		return false, err
 	}
+	s.bound(true)
 	if err := fn(tx); err != nil {
 		return true, err
 	}

@@ -16,7 +16,6 @@ type treeCopy struct {
 	path      [][]byte // names of the buckets it is in
 	open      []*bolt.Bucket
 	size      int          // written in tx
-	changes   int          // in all
 	committed func() error // called after each commit
 }
 
@@ -107,7 +106,6 @@ func (c *treeCopy) bucket(size int) (*bolt.Bucket, error) {
 		c.open = append(c.open[:0], tx.Cursor().Bucket()) // the bucket of the root buckets
 	}
 	c.size += size + copyOverhead
-	c.changes++
 	for depth := len(c.open); depth <= len(c.path); depth++ {
 		b := c.open[depth-1].Bucket(c.path[depth-1])
 		if b == nil {

@@ -46,6 +46,9 @@ func (q *Queue) upgrade() error {
 		return err
 	}
 	path := q.store.db().Path()
+	if len(q.cfg.Keys) > 0 { // which no earlier format knew
+		return fmt.Errorf("%w: %s is of an earlier format and not encrypted, and there are keys; Open it once without, which upgrades it, and call Rekey then", ErrWrongKey, path)
+	}
 	q.log.Info("stint: the file is of an earlier format and is upgraded", "path", path, "from", from, "to", formatVersion)
 	q.store.bound(false)
 	defer q.store.bound(true)
@@ -113,10 +116,10 @@ func backUp(path, suffix string) (made *fileCopy, err error) {
 		if made.path = path + suffix; n > 1 {
 			made.path += "-" + strconv.Itoa(n)
 		}
-		if made.found = sameContent(made.path, f.Name()); made.found {
-			return made, nil
+		err = nil
+		if made.found = sameContent(made.path, f.Name()); !made.found {
+			err = putInPlace(f.Name(), made.path, os.Link)
 		}
-		err = putInPlace(f.Name(), made.path, os.Link)
 		if err == nil {
 			err = syncDir(filepath.Dir(path))
 		}

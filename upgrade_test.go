@@ -164,6 +164,16 @@ func TestUpgradeThatFailsChangesNothing(t *testing.T) {
 		require.ErrorContains(t, err, "oops")
 		require.Equal(t, []string{backup}, backupsOf(t, path), "one that was there stays")
 	})
+	t.Run("keys", func(t *testing.T) {
+		path, contents := oldFile(t)
+		_, err := stint.Open(path, &stint.Config{Logger: quiet, Keys: keyOf("a")})
+		require.ErrorIs(t, err, stint.ErrWrongKey)
+		require.ErrorContains(t, err, "Open it once without")
+		now, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, contents, now)
+		require.Empty(t, backupsOf(t, path))
+	})
 	t.Run("a step that panics", func(t *testing.T) {
 		path, contents := oldFile(t)
 		defer stint.WithinUpgrade(1, func() error { panic("oops") })()

@@ -108,8 +108,11 @@ func (w *Work) CompleteTx(tx *bolt.Tx) error {
 
 // Key is an idempotency key for effects outside the file: the same for each
 // attempt of this job, and different from that of any other job of any other
-// file.
-func (w *Work) Key() string { return fmt.Sprintf("%s-%d", w.run.q.store.file, w.ID) }
+// file. A backup that is restored gives ids once more; the time at which the
+// job was enqueued is in the key as well, so it differs then, too.
+func (w *Work) Key() string {
+	return fmt.Sprintf("%s-%d-%x", w.run.q.store.file, w.ID, w.run.rec.created)
+}
 
 // applyEffect runs the function of Commit and completes the job with it, or
 // puts by what is added to it. An error takes the whole transaction back, so
