@@ -94,6 +94,19 @@ func (c *fileCheck) checkLeaf(p *treePage, low, high []byte, depth int) error {
 			return c.damaged(p.id, "element %d has the flags %#x", walk.i-1, flags)
 		}
 	}
+	return c.checkEnd(p, walk.at)
+}
+
+// checkEnd looks at what lies behind the last element, where a damaged count
+// would hide elements: nothing in a bucket within a value, and no table in a
+// page without elements, as bbolt clears its buffers.
+func (c *fileCheck) checkEnd(p *treePage, end uint64) error {
+	switch {
+	case p.inline && end != p.length:
+		return c.damaged(p.id, "a small bucket in it has %d bytes that belong to no element", p.length-end)
+	case !p.inline && p.count == 0 && bytes.Count(p.buf[pageHeader:][:elementSize], []byte{0}) < elementSize:
+		return c.damaged(p.id, "it counts no elements and has some")
+	}
 	return nil
 }
 

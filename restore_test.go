@@ -3,6 +3,8 @@ package stint_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -108,4 +110,39 @@ func TestFileGoneIsSaidByAll(t *testing.T) {
 			require.False(t, strings.Contains(err.Error(), "close the queue"), "Backup may still save it")
 		})
 	}
+}
+
+// A bucket of one entry whose count has lost its only bit looks like an empty
+// one.
+func TestLostCountOfASmallBucket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "queue.db")
+	q := openAt(t, path, nil)
+	require.NoError(t, q.Pause(t.Context(), "mail", "me"))
+	require.NoError(t, q.Close())
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	header := make([]byte, 16) // page 0, a leaf, one element, no overflow
+	binary.NativeEndian.PutUint16(header[8:], 2)
+	binary.NativeEndian.PutUint16(header[10:], 1)
+	found := 0
+	for at := 0; ; at += len(header) {
+		next := bytes.Index(whole[at:], header)
+		if next < 0 {
+			break
+		}
+		at += next
+		damaged := bytes.Clone(whole)
+		binary.NativeEndian.PutUint16(damaged[at+10:], 0)
+		other := filepath.Join(t.TempDir(), "damaged.db")
+		require.NoError(t, os.WriteFile(other, damaged, 0o600))
+		damage, err := stint.Open(other, &stint.Config{Logger: quiet})
+		if errors.Is(err, stint.ErrCorrupt) {
+			found++
+			continue
+		}
+		require.NoError(t, err) // a page that is free
+		require.True(t, damage.Queues()[0].Paused)
+		require.NoError(t, damage.Close())
+	}
+	require.NotZero(t, found)
 }
