@@ -64,9 +64,9 @@ func (p panicking) MarshalJSON() ([]byte, error) {
 }
 
 // outcome is what a call of the program's own code comes to.
-func outcome(fn func() error) (err error, panicked any) {
+func outcome(fn func() error) (panicked any, err error) {
 	defer func() { panicked = recover() }()
-	return fn(), nil
+	return nil, fn()
 }
 
 func TestAbuseOfEnqueue(t *testing.T) {
@@ -91,7 +91,7 @@ func TestAbuseOfEnqueue(t *testing.T) {
 				},
 				"Periodic": func() error { return q.Periodic("bad", "@hourly", bad) },
 			} {
-				err, panicked := outcome(call)
+				panicked, err := outcome(call)
 				require.True(t, err != nil || panicked != nil, name)
 				stillWorks(t, q)
 			}
@@ -102,7 +102,7 @@ func TestAbuseOfEnqueue(t *testing.T) {
 	scenario(t, "a transaction that panics around EnqueueTx stores nothing", func(t *testing.T) {
 		q := abused(t, nil)
 		run(t, q)
-		_, panicked := outcome(func() error {
+		panicked, _ := outcome(func() error {
 			return q.DB().Update(func(tx *bolt.Tx) error {
 				_, err := q.EnqueueTx(tx, note{})
 				require.NoError(t, err)
@@ -328,7 +328,7 @@ func (l *badLogger) Handle(context.Context, slog.Record) error {
 func TestAbuseOfRegistration(t *testing.T) {
 	scenario(t, "a nil handler is refused when it is registered, not when a job comes", func(t *testing.T) {
 		q := abused(t, nil)
-		_, panicked := outcome(func() error { stint.Handle[note](q, nil, nil); return nil })
+		panicked, _ := outcome(func() error { stint.Handle[note](q, nil, nil); return nil })
 		require.NotNil(t, panicked)
 		require.Contains(t, fmt.Sprint(panicked), "stint: ")
 		require.ErrorIs(t, stint.PeriodicBatch(q, "x", "@daily", planNotes(1), nil, nil), stint.ErrConfig)
@@ -346,7 +346,7 @@ func TestAbuseOfRegistration(t *testing.T) {
 			"Check":   func() error { _, err := q.Check(none); return err },
 			"Perform": func() error { return q.Perform(none, probe{}) },
 		} {
-			err, panicked := outcome(call)
+			panicked, err := outcome(call)
 			require.True(t, err == nil || panicked != nil, "%s: %v", name, err)
 		}
 		run(t, q)

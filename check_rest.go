@@ -37,7 +37,15 @@ func (c *checker) meta() bool {
 	if c.missing {
 		return false // the others can be looked at when it is there
 	}
-	if identity, ok := c.open(bucketMeta, keyFile, meta.Get(keyFile)); !ok || len(identity) != 16 {
+	if secret := meta.Get(keySecret); secret != nil && sealedIn(meta, keySecret) == nil {
+		c.beyond(0, "the secret of the encrypted file cannot be read, so nothing in it can be decrypted, and Open refuses it; restore a backup")
+	}
+	identity, ok := c.open(bucketMeta, keyFile, meta.Get(keyFile))
+	switch {
+	case ok && len(identity) == identitySize:
+	case meta.Get(keySecret) != nil: // all its keys follow from the identity
+		c.beyond(0, "the identity of the encrypted file cannot be read, so nothing in it can be decrypted, and Open refuses it; restore a backup")
+	default:
 		c.fault(0, "the identity of the file cannot be read, and Open refuses it; Repair gives it a new one, so Work.Key is another one for each job than before")
 		c.putIn(bucketMeta, keyFile, newIdentity())
 	}

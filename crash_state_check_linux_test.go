@@ -79,7 +79,7 @@ func faultsOfState(dir string, said testimony, lines int, cut, finish bool) (fau
 	} else {
 		c.expect("file", "open")
 	}
-	q, err := stint.Open(path, &stint.Config{Logger: quiet, LockTimeout: -1})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet, LockTimeout: -1})
 	if err != nil {
 		return append(c.faults, err.Error())
 	}

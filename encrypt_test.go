@@ -430,3 +430,31 @@ func TestKeyRing(t *testing.T) {
 		sound(t, q)
 	})
 }
+
+// A new identity, which RepairFile gives to a plain file, would make the whole
+// content unreadable for ever.
+func TestRepairLeavesWhatTheKeysFollowFrom(t *testing.T) {
+	for _, key := range []string{"file", "secret"} {
+		t.Run(key, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "queue")
+			q, err := stint.Open(path, &stint.Config{Logger: quiet, Keys: keyOf("a")})
+			require.NoError(t, err)
+			enqueue(t, q, secret{"planted-args"})
+			require.NoError(t, q.Close())
+			change(t, path, func(db *bolt.DB) error { return stint.SpoilMeta(db, key) })
+			before, err := os.ReadFile(path)
+			require.NoError(t, err)
+
+			_, err = stint.Open(path, &stint.Config{Logger: quiet, Keys: keyOf("a")})
+			require.ErrorIs(t, err, stint.ErrCorrupt)
+			faults, err := stint.RepairFile(path)
+			require.NoError(t, err)
+			require.Len(t, faults, 1)
+			require.False(t, faults[0].Repairable)
+			require.Contains(t, faults[0].Text, "nothing in it can be decrypted")
+			after, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(before, after))
+		})
+	}
+}

@@ -30,9 +30,8 @@ func (finale) Kind() string { return "finale" }
 
 // household is what the handlers do and have done.
 type household struct {
-	mu    sync.Mutex
-	calm  bool // each handler only completes its job
-	plans int
+	mu   sync.Mutex
+	calm bool // each handler only completes its job
 
 	ran   map[stint.ID]int // by job
 	fired map[string][]time.Time

@@ -281,6 +281,7 @@ func TestMergeLosesNothing(t *testing.T) {
 	wg.Wait()
 	enqueue(t, q, opens{N: 10_000 - producers*each}, merge)
 	eventually(t, func() bool { return q.Counts() == stint.Counts{} }, "everything runs")
+	eventually(t, func() bool { return total.Load() >= 10_000 }, "the handlers have come back from Commit")
 	require.EqualValues(t, 10_000, total.Load())
 	require.Less(t, runs.Load(), int64(5000), "and much has been folded")
 	t.Logf("10,000 events in %d runs", runs.Load())

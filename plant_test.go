@@ -134,7 +134,18 @@ func (r *RawFile) batchKeys(id ID, what byte) [][]byte {
 
 func (r *RawFile) itemKey(id ID) []byte {
 	rec := r.record(id)
-	return appendItem(nil, rec.kind, rec.args)
+	var keys [][]byte
+	if r.bucket(bucketMeta).Get(keySecret) != nil {
+		keys = [][]byte{bytes.Repeat([]byte{7}, cryptSize)} // that of all tests of encrypted files
+	}
+	v, _, err := openVault(r.root, keys, "")
+	if err == nil {
+		err = v.open(uint64(id), rec)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return v.appendItem(nil, rec.kind, rec.args)
 }
 
 func (r *RawFile) setRunning(ids ...ID) {

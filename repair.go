@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -153,7 +154,7 @@ func (c *checker) repair(update func(func(*txn) error) error) error {
 		}
 		if at = next; at.pass == 0 && at.after == nil {
 			if rounds++; rounds == 3 {
-				enough = 1 << 40 // somebody undoes it as fast as it is done
+				enough = math.MaxInt // somebody undoes it as fast as it is done
 			}
 		}
 	}

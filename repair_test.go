@@ -165,9 +165,19 @@ func texts(faults []stint.Fault) (all []string) {
 	return all
 }
 
+// beyondWithoutKeys is what does not go for encrypted files.
+var beyondWithoutKeys = map[string]string{
+	"an item is not told from equal ones":          "it takes the keys to see that",
+	"a run of a schedule has ended without a word": "the entry that is planted has a reason that is not encrypted",
+	"the identity is lost":                         "all keys follow from it",
+}
+
 func TestRepair(t *testing.T) {
 	for _, plant := range stint.Plants {
 		scenario(t, plant.Name, func(t *testing.T) {
+			if why := beyondWithoutKeys[plant.Name]; why != "" && os.Getenv(encryptVariable) != "" {
+				t.Skip(why)
+			}
 			path := filepath.Join(t.TempDir(), "queue.db")
 			w, left := damageable(t, path)
 			var lost []stint.ID
@@ -423,7 +433,9 @@ func TestQuarantined(t *testing.T) {
 			require.EqualValues(t, n, entry.ID)
 			require.Equal(t, "its checksum is wrong", entry.Reason)
 			require.True(t, entry.At.Equal(time.Now()))
-			require.Contains(t, string(entry.Raw), `{"n":`)
+			if os.Getenv(encryptVariable) == "" { // else it cannot be read
+				require.Contains(t, string(entry.Raw), `{"n":`)
+			}
 		}
 		require.Equal(t, 250, n)
 		for range q.Quarantined() {
@@ -468,6 +480,9 @@ func TestRepairEndsABatch(t *testing.T) {
 		hasEnded(t, q, batch, faults, err)
 	})
 	scenario(t, "in a file", func(t *testing.T) {
+		if os.Getenv(encryptVariable) != "" {
+			t.Skip("it takes the keys to enqueue the OnDone job")
+		}
 		path := filepath.Join(t.TempDir(), "queue.db")
 		batch := spoilt(t, path)
 		faults, err := stint.RepairFile(path)

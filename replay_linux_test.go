@@ -29,7 +29,7 @@ const tracedCalls = "write,writev,pwrite64,pwritev,pwritev2,sendfile,copy_file_r
 
 const (
 	tracedSize  = 16 << 20 // of the bytes of one call, as far as they are recorded
-	neverEnded  = 1 << 60
+	neverEnded  = 1 << 30
 	traceBudget = 2 * time.Minute
 )
 

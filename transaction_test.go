@@ -16,7 +16,7 @@ import (
 // function writes is stored.
 func TestCloseDuringUpdate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
-	q, err := stint.Open(path, &stint.Config{Logger: quiet})
+	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
 	closed := make(chan error, 1)
 	require.NoError(t, q.Update(func(tx *bolt.Tx) error {

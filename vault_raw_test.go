@@ -29,6 +29,16 @@ func ChangeContent(db *bolt.DB, a, b ID, change func(a, b []byte) (newA, newB []
 	})
 }
 
+// SpoilMeta flips a bit of a value of the meta bucket.
+func SpoilMeta(db *bolt.DB, key string) error {
+	return db.Update(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta])
+		value := bytes.Clone(meta.Get([]byte(key)))
+		value[0] ^= 1
+		return meta.Put([]byte(key), value)
+	})
+}
+
 // KeyName is what messages call a key.
 func KeyName(key []byte) string { return nameOfKey(key).String() }
 
