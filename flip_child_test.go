@@ -193,7 +193,7 @@ func (s *surgeon) judge(q *stint.Queue, log *bytes.Buffer) string {
 	case err != nil:
 		return "Check answers " + err.Error()
 	case len(faults) > 0 && s.treated%s.mendEach == 0:
-		return s.mend(q, faults)
+		return s.mend(q, faults, strings.Contains(log.String(), "the last commit may be missing"))
 	case len(faults) > 0:
 		return wasReported
 	case same:
@@ -213,7 +213,7 @@ func (s *surgeon) judge(q *stint.Queue, log *bytes.Buffer) string {
 
 // mend lets Repair do what it says it can, and looks whether all that could be
 // read is still there.
-func (s *surgeon) mend(q *stint.Queue, faults []stint.Fault) string {
+func (s *surgeon) mend(q *stint.Queue, faults []stint.Fault, lastCommitMissing bool) string {
 	readable := map[stint.ID]bool{}
 	for id := range s.seen.Jobs {
 		_, err := q.Get(id)
@@ -233,7 +233,7 @@ func (s *surgeon) mend(q *stint.Queue, faults []stint.Fault) string {
 		}
 	}
 	told := func(id stint.ID) bool {
-		return slices.ContainsFunc(faults, func(f stint.Fault) bool { return f.Job == id || f.Job == 0 })
+		return lastCommitMissing || slices.ContainsFunc(faults, func(f stint.Fault) bool { return f.Job == id || f.Job == 0 })
 	}
 	for id, info := range s.seen.Jobs {
 		now, err := q.Get(id)

@@ -348,7 +348,12 @@ func TestLostJobsAreTold(t *testing.T) {
 		var log lockedBuffer
 		q := openAt(t, path, &stint.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		done := &worked{ran: map[stint.ID]int{}}
-		stint.Handle(q, func(context.Context, *stint.Job[note]) error { done.ran[0]++; return nil }, nil)
+		stint.Handle(q, func(context.Context, *stint.Job[note]) error {
+			done.mu.Lock()
+			defer done.mu.Unlock()
+			done.ran[0]++
+			return nil
+		}, nil)
 		run(t, q)
 		enqueue(t, q, other{"wakes the committer"})
 		enqueue(t, q, other{"and again"})
