@@ -152,6 +152,7 @@ func (c *committer) clearSuspect(id uint64) {
 	if ln == nil {
 		return
 	}
+	c.runningChanged = true // the file lists suspects beside what runs
 	delete(c.suspects, id)
 	if c.cleared == nil {
 		c.cleared = map[uint64]*lane{}

@@ -351,3 +351,17 @@ func TestClaimedAheadIsNoCrash(t *testing.T) {
 		}
 	}
 }
+
+// The file forgets a suspect that was stopped, also while nothing runs.
+func TestSuspectThatIsStoppedIsNoneAfterwards(t *testing.T) {
+	l, ids := suspicious(t, 1)
+	q, err := tryOpen(l.path, &stint.Config{Logger: quiet})
+	require.NoError(t, err)
+	require.NoError(t, q.Kill(t.Context(), ids[0], "enough"))
+	require.NoError(t, q.Retry(t.Context(), ids[0]))
+	require.NoError(t, q.Close())
+
+	q = l.open(stint.Config{})
+	next := enqueue(t, q, note{N: 8})
+	require.ElementsMatch(t, []stint.ID{ids[0], next}, l.begun(2), "beside each other")
+}
