@@ -246,10 +246,10 @@ func (c *compaction) snapshot() (*bolt.Tx, error) {
 		err error
 	}
 	got := make(chan result, 1)
-	go func() {
+	c.q.background.Go(func() {
 		tx, err := c.old.begin(false)
 		got <- result{tx, err}
-	}()
+	})
 	timer := time.NewTimer(maxWaitForMap)
 	defer timer.Stop()
 	select {

@@ -13,8 +13,7 @@ import (
 //     free space. That is a lock and a system call.
 //  2. If it is too large, a goroutine of the queue compacts. No other does so
 //     until it has ended, and a while longer.
-//  3. Where it did not help, since the space is free for
-//     other reasons, nothing is done until much more is free.
+//  3. Where it did not help, nothing is done until much more is free.
 
 const (
 	// compactMin is how much must be free at least: a small file is not worth
