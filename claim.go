@@ -1,6 +1,7 @@
 package stint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -149,8 +150,9 @@ func (c *committer) take(t *txn, ln *lane, id uint64) (*execution, error) {
 	if raw == nil {
 		return nil, nil // deleted while it was in the window
 	}
-	e := &execution{q: c.q, id: id, lane: ln, handler: ln.handler}
-	err := t.vault.decode(&e.rec, id, append([]byte(nil), raw...), ln.key)
+	e := ln.handler.newExecution(c.q)
+	e.id, e.lane = id, ln
+	err := t.vault.decode(&e.rec, id, c.copyRecord(raw), ln.key)
 	switch {
 	case errors.Is(err, errBadRecord):
 		row, rowErr := t.row(ln.key)
@@ -175,6 +177,23 @@ func (c *committer) take(t *txn, ln *lane, id uint64) (*execution, error) {
 		t.announce(&stored{id: id, rec: &e.rec, row: &laneRow{key: ln.key}, state: Ready}, Running)
 	}
 	return e, nil
+}
+
+// recordsTogether is the size of an allocation that the records of small jobs
+// share. It stays as long as one of them runs.
+const recordsTogether = 4 << 10
+
+// copyRecord copies a record out of the memory map.
+func (c *committer) copyRecord(raw []byte) []byte {
+	if len(raw) > recordsTogether/4 {
+		return bytes.Clone(raw)
+	}
+	if len(c.records)+len(raw) > cap(c.records) {
+		c.records = make([]byte, 0, recordsTogether)
+	}
+	from := len(c.records)
+	c.records = append(c.records, raw...)
+	return c.records[from:len(c.records):len(c.records)]
 }
 
 // admit counts a job as claimed; dismiss is the inverse.

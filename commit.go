@@ -46,7 +46,7 @@ type committer struct {
 
 	// The rest is owned by the loop.
 	batch     []change
-	lastGroup int      // changes in the last group
+	lastGroup int // changes in the last group
 	results   []error  // of the group under way, in step with it
 	kept      []change // completions that could not be committed yet
 	retryIn   time.Duration
@@ -86,6 +86,8 @@ type committer struct {
 	compactions compactions // by Config.CompactAt
 
 	reloaded int // the transaction as of which a repair has read memory anew
+
+	records []byte // of the jobs claimed last, as far as their allocation is used
 
 	given []*execution // given back between two groups, to be told with the next
 
@@ -461,6 +463,11 @@ func (c *committer) fail(err error) {
 	if c.runner != nil {
 		c.runner.abort()
 	}
+}
+
+func isUndo(err error) bool {
+	_, is := errors.AsType[undo](err)
+	return is
 }
 
 func unwrapUndo(err error) error {

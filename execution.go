@@ -19,6 +19,7 @@ type execution struct {
 	rec     record
 	lane    *lane
 	handler *handler
+	job     any // the *Job[T] that the handler sees
 
 	place     int  // in committer.running
 	slot      int  // in runner.active
@@ -32,12 +33,11 @@ type execution struct {
 	ctx jobContext
 
 	mu        sync.Mutex
-	cancel    context.CancelCauseFunc // nil until it begins
-	stopped   error                   // the cause of stop
-	ended     bool                    // by Commit or CompleteTx
-	left      bool                    // the handler has returned
-	effect    func(*bolt.Tx) error    // of Commit and its kin, while it is under way
-	addition  *addition               // goes with the effect; nil if that completes the job
+	stopped   error                // the cause of stop
+	ended     bool                 // by Commit or CompleteTx
+	left      bool                 // the handler has returned
+	effect    func(*bolt.Tx) error // of Commit and its kin, while it is under way
+	addition  *addition            // goes with the effect; nil if that completes the job
 	reply     chan error
 	leaving   chan struct{} // closed when the effect that conclude waits for is over
 	completed *bolt.Tx      // in which CompleteTx completed the job, until it is known to be committed
@@ -48,15 +48,6 @@ type execution struct {
 	damaged   error         // why its record could not be decrypted
 	keeper    *keeper       // what it has put by, nil for nothing
 }
-
-// jobContext is the context of an attempt: it ends with a cause, and shows
-// its deadline without a timer of its own; the runner has one for all.
-type jobContext struct {
-	context.Context
-	deadline time.Time
-}
-
-func (c *jobContext) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
 
 // work is what the handler gets to see.
 func (e *execution) work() Work {
@@ -109,10 +100,9 @@ func (e *execution) call(ctx context.Context) (err error) {
 func (e *execution) begins(base context.Context, deadline time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.ctx.deadline = deadline
-	e.ctx.Context, e.cancel = context.WithCancelCause(base)
+	e.ctx.base, e.ctx.deadline = base, deadline
 	if e.stopped != nil {
-		e.cancel(e.stopped)
+		e.ctx.end(e.stopped)
 	}
 }
 
@@ -124,8 +114,8 @@ func (e *execution) stop(cause error) {
 	if e.stopped == nil || errors.Is(cause, ErrCancelled) {
 		e.stopped = cause
 	}
-	if e.cancel != nil {
-		e.cancel(cause)
+	if e.ctx.base != nil {
+		e.ctx.end(cause)
 	}
 }
 

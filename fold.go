@@ -94,7 +94,7 @@ func (t *txn) merged(p *pending, j *stored) (args []byte, err error) {
 	case result.Kind() != j.rec.kind:
 		return nil, fmt.Errorf("%w: merging into job %d, which was not changed, gave args of the kind %q; it must stay %q", ErrBadArgs, j.id, result.Kind(), j.rec.kind)
 	}
-	if args, err = encodeArgs(result); err != nil {
+	if args, err = appendArgs(nil, result); err != nil {
 		return nil, err
 	}
 	if limit := t.q.cfg.MaxArgsSize; len(args) > limit {

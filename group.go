@@ -62,13 +62,14 @@ func (c *committer) applyGroup(t *txn, group []change) (culprit int, err error) 
 		c.inUser = ch
 		err := ch.apply(t)
 		c.inUser = nil
-		if u := (undo{}); errors.As(err, &u) {
+		c.results[i] = err
+		switch {
+		case err == nil:
+		case isUndo(err):
 			return i, err
-		}
-		if errors.Is(err, ErrCorrupt) {
+		case errors.Is(err, ErrCorrupt):
 			return -1, err // half of the change may be written
 		}
-		c.results[i] = err
 		if e, ok := ch.(*execution); ok && err == nil && !e.inline && (e.effect == nil || e.final) {
 			c.settled = append(c.settled, e)
 		}

@@ -2,7 +2,6 @@ package stint
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -43,6 +42,7 @@ const (
 type handler struct {
 	kind    string
 	policy  Policy
+	make    func() *execution                       // with its job; nil for a planner
 	run     func(context.Context, *execution) error // decodes the args and calls the user's function
 	plan    *batchPlan                              // of a planner
 	running int                                     // owned by the committer
@@ -75,9 +75,18 @@ func newHandler[T Args](q *Queue, fn func(context.Context, *Job[T]) error, polic
 	if policy != nil {
 		h.policy = *policy
 	}
+	h.make = func() *execution {
+		one := &struct { // one allocation for both
+			execution
+			job Job[T]
+		}{}
+		one.execution.job = &one.job
+		return &one.execution
+	}
 	h.run = func(ctx context.Context, run *execution) error {
-		job := &Job[T]{Work: run.work()}
-		if err := json.Unmarshal(run.rec.args, &job.Args); err != nil {
+		job := run.job.(*Job[T])
+		job.Work = run.work()
+		if err := decodeArgs(run.rec.args, &job.Args); err != nil {
 			return fmt.Errorf("stint: the stored args of job %d do not fit %T any more: %w", run.id, job.Args, err)
 		}
 		if len(q.cfg.WorkMiddleware) == 0 {
@@ -86,6 +95,19 @@ func newHandler[T Args](q *Queue, fn func(context.Context, *Job[T]) error, polic
 		return workVia(q.cfg.WorkMiddleware, ctx, &job.Work, func(ctx context.Context) error { return fn(ctx, job) })
 	}
 	return h
+}
+
+// newExecution is an attempt at a job of the kind, of which the rest is to be
+// filled in.
+func (h *handler) newExecution(q *Queue) *execution {
+	var e *execution
+	if h.make != nil {
+		e = h.make()
+	} else {
+		e = &execution{}
+	}
+	e.q, e.handler = q, h
+	return e
 }
 
 // register adds the handler and lets the committer look for its jobs.

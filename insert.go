@@ -1,7 +1,7 @@
 package stint
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -23,14 +23,49 @@ import (
 type pending struct {
 	job  NewJob
 	rec  record
-	at   int64 // when a delayed job is due
-	buf  []byte
+	at   int64  // when a delayed job is due
+	args []byte // as JSON
+	buf  []byte // the record
 	body uint32 // checksum of buf without the id
 	id   uint64 // given by insert
 	sure bool   // not bounded by Config.MaxJobs: the queue itself enqueues it
 
 	batch uint64 // of an item
 	bad   error  // why its batch goes on without it
+}
+
+// insertAll takes jobs through middleware and preparation to the committer.
+func (q *Queue) insertAll(ctx context.Context, ins *insertion) error {
+	if len(q.cfg.EnqueueMiddleware) == 0 || len(ins.jobs) == 0 {
+		return q.storeAll(ctx, ins)
+	}
+	jobs := make([]*NewJob, len(ins.jobs))
+	for i := range jobs {
+		jobs[i] = &ins.jobs[i].job
+	}
+	return enqueueVia(q.cfg.EnqueueMiddleware, ctx, jobs, func(ctx context.Context) error { return q.storeAll(ctx, ins) })
+}
+
+// storeAll prepares jobs and waits for their commit.
+func (q *Queue) storeAll(ctx context.Context, ins *insertion) error {
+	size, err := ins.prepare(q)
+	if err != nil {
+		return err
+	}
+	if ins.state.Load() == ticketWaiting {
+		ins.size = size
+		return q.submit(ctx, ins, &ins.ticket)
+	}
+	// Middleware tries again; the committer may still hold what was left.
+	again := &insertion{jobs: ins.jobs, skipDups: ins.skipDups, size: size, portion: ins.portion}
+	again.reset()
+	ins.doubled = true
+	err = q.submit(ctx, again, &again.ticket)
+	ins.stored = again.stored
+	if again.state.Load() == ticketLeft {
+		ins.state.Store(ticketLeft) // they share their jobs
+	}
+	return err
 }
 
 // prepare fills in defaults, checks, and encodes.
@@ -46,10 +81,11 @@ func (q *Queue) prepare(p *pending) error {
 	if err := job.check(); err != nil {
 		return err
 	}
-	args, err := encodeArgs(job.Args)
+	args, err := appendArgs(p.args[:0], job.Args)
 	if err != nil {
 		return err
 	}
+	p.args = args
 	if len(args) > q.cfg.MaxArgsSize {
 		return fmt.Errorf("%w: those of this %s are %d bytes of JSON, the limit is %d; store the data elsewhere and enqueue where it is, or raise Config.MaxArgsSize", ErrArgsTooLarge, kind, len(args), q.cfg.MaxArgsSize)
 	}
@@ -248,7 +284,7 @@ func (q *Queue) recycle(ins *insertion) {
 		p := &ins.jobs[i]
 		p.job, p.rec, p.bad = NewJob{}, record{}, nil
 		if cap(p.buf) > maxKept {
-			p.buf = nil
+			p.args, p.buf = nil, nil
 		}
 	}
 	q.insertions.Put(ins)
@@ -260,54 +296,4 @@ var errNilArgs = fmt.Errorf("%w: they are nil", ErrBadArgs)
 func isNil(args Args) bool {
 	v := reflect.ValueOf(args)
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
-}
-
-// encodeArgs writes args as JSON; the error names type and field.
-func encodeArgs(args Args) ([]byte, error) {
-	b, err := json.Marshal(args)
-	if err == nil {
-		return b, nil
-	}
-	path := fmt.Sprintf("%T", args) + badField(reflect.ValueOf(args), 0)
-	return nil, fmt.Errorf("%w: %s cannot be written as JSON: %w", ErrBadArgs, path, err)
-}
-
-// badField looks for the innermost field or element that json refuses.
-func badField(v reflect.Value, depth int) string {
-	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
-		v = v.Elem()
-	}
-	refuses := func(e reflect.Value) bool {
-		if !e.CanInterface() {
-			return false
-		}
-		_, err := json.Marshal(e.Interface())
-		return err != nil
-	}
-	if depth > 20 || !v.IsValid() {
-		return ""
-	}
-	switch v.Kind() {
-	case reflect.Struct:
-		for i := range v.NumField() {
-			field := v.Type().Field(i)
-			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if name != "-" && refuses(v.Field(i)) {
-				return "." + field.Name + badField(v.Field(i), depth+1)
-			}
-		}
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			if refuses(v.Index(i)) {
-				return fmt.Sprintf("[%d]", i) + badField(v.Index(i), depth+1)
-			}
-		}
-	case reflect.Map:
-		for _, key := range v.MapKeys() {
-			if refuses(v.MapIndex(key)) {
-				return fmt.Sprintf("[%v]", key) + badField(v.MapIndex(key), depth+1)
-			}
-		}
-	}
-	return ""
 }

@@ -20,11 +20,12 @@ func (q *Queue) Perform(ctx context.Context, args Args) error {
 	if h == nil {
 		return fmt.Errorf("%w: %q; register one with Handle", ErrUnknownKind, args.Kind())
 	}
-	b, err := encodeArgs(args)
+	b, err := appendArgs(nil, args)
 	if err != nil {
 		return err
 	}
-	e := &execution{q: q, handler: h, inline: true, place: -1}
+	e := h.newExecution(q)
+	e.inline, e.place = true, -1
 	e.rec = record{kind: h.kind, queue: h.policy.Queue, priority: uint8(h.policy.Priority), created: micros(time.Now()), args: json.RawMessage(b)}
 	e.started.Store(time.Now().UnixNano())
 	var deadline time.Time
@@ -34,6 +35,6 @@ func (q *Queue) Perform(ctx context.Context, args Args) error {
 		defer timer.Stop()
 	}
 	e.begins(ctx, deadline)
-	defer e.cancel(nil)
+	defer e.ctx.end(nil)
 	return e.call(&e.ctx)
 }

@@ -88,3 +88,6 @@ func StoredItems(db *bolt.DB) (n int) {
 	})
 	return n
 }
+
+// DecodeArgs reads args as the queue does before it calls a handler.
+func DecodeArgs(data []byte, into any) error { return decodeArgs(data, into) }

@@ -39,6 +39,7 @@ type runner struct {
 	buffer   []*execution // claimed, not begun, in the order of their claims
 	active   []*execution // begun
 	alive    int          // workers
+	starting bool         // the last of them has not begun a job yet
 	draining bool
 	watch    *time.Timer
 	watchAt  time.Time // when watch fires, zero if it is not set
@@ -123,10 +124,19 @@ func (r *runner) hand(claimed []*execution) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.buffer = append(r.buffer, claimed...)
-	for range min(len(r.buffer), r.workers-r.alive) {
-		r.alive++
-		r.wg.Go(r.work)
+	r.enlist()
+}
+
+// enlist starts a worker if jobs wait for one, and that one the next: so it
+// does not start a hundred goroutines for a hundred jobs that a few have done
+// before the others come to run. r.mu is held.
+func (r *runner) enlist() {
+	if len(r.buffer) == 0 || r.starting || r.alive == r.workers {
+		return
 	}
+	r.alive++
+	r.starting = true
+	r.wg.Go(r.work)
 }
 
 // withdraw takes jobs that have not begun out of the workers' reach: the last
@@ -154,7 +164,7 @@ func (r *runner) work() {
 			r.wg.Go(r.work)
 		}
 	}()
-	for e = r.next(); e != nil; e = r.next() {
+	for e = r.next(true); e != nil; e = r.next(false) {
 		r.finish(e, e.call(&e.ctx))
 	}
 }
@@ -162,9 +172,12 @@ func (r *runner) work() {
 var errHandlerExit = fmt.Errorf("stint: the handler called runtime.Goexit (t.FailNow and t.Fatal do); return an error instead")
 
 // next begins the oldest claimed job, or ends the worker.
-func (r *runner) next() *execution {
+func (r *runner) next(first bool) *execution {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if first {
+		r.starting = false
+	}
 	if len(r.buffer) == 0 {
 		r.alive--
 		if r.alive == 0 && r.draining {
@@ -179,6 +192,7 @@ func (r *runner) next() *execution {
 	e := r.buffer[0]
 	r.buffer[0] = nil
 	r.buffer = r.buffer[1:]
+	r.enlist()
 	e.slot = len(r.active)
 	r.active = append(r.active, e)
 	r.begin(e)
@@ -204,7 +218,7 @@ func (r *runner) begin(e *execution) {
 // finish hands the outcome over and frees the worker.
 func (r *runner) finish(e *execution, err error) {
 	e.conclude(err, time.Since(e.startedAt()))
-	e.cancel(nil)
+	e.ctx.end(nil)
 	r.mu.Lock()
 	last := len(r.active) - 1
 	r.active[e.slot] = r.active[last]
