@@ -47,6 +47,7 @@ type committer struct {
 	// The rest is owned by the loop.
 	batch     []change
 	lastGroup int // changes in the last group
+	lastTook  time.Duration
 	results   []error  // of the group under way, in step with it
 	kept      []change // completions that could not be committed yet
 	retryIn   time.Duration
@@ -252,12 +253,7 @@ func (c *committer) survive() {
 
 // round does one group and reports whether there may be more to do at once.
 func (c *committer) round() bool {
-	if c.lastGroup > 1 {
-		// The callers just answered are about to send their next changes. To
-		// let them run first makes groups a quarter larger, with 64 producers
-		// on 2 cores, and costs nothing when there are none.
-		runtime.Gosched()
-	}
+	c.gather()
 	c.mu.Lock()
 	notes := c.notes
 	c.notes = nil
@@ -274,12 +270,36 @@ func (c *committer) round() bool {
 		c.results = make([]error, len(c.batch))
 		c.answer(c.batch, c.failure())
 	case len(c.batch) > 0 || c.hasWork():
+		start := time.Now()
 		progress = c.commit(c.batch)
+		c.lastTook = time.Since(start)
 	}
 	clear(c.batch)
 	c.setTimer()
 	return progress || left || len(c.kept) > 0 && c.retryIn == 0
 }
+
+// gather lets the callers just answered, and the workers just given jobs, send
+// what they are about to send: else they would miss this group, two halves
+// would take turns, and each would wait for the other's sync. It costs at most
+// a small part of what the last commit took, and ends as soon as there are as
+// many changes as then. After a group of one there is no wait at all.
+func (c *committer) gather() {
+	if c.lastGroup <= 1 {
+		return
+	}
+	for until := time.Now().Add(c.lastTook / gatherPart); ; {
+		runtime.Gosched()
+		c.mu.Lock()
+		n := len(c.inbox)
+		c.mu.Unlock()
+		if n >= c.lastGroup || !time.Now().Before(until) {
+			return
+		}
+	}
+}
+
+const gatherPart = 20
 
 // maxGroup bounds what one transaction takes: the number of changes, each
 // 16 KiB of its jobs counting as one more. Dirty pages stay in memory until
