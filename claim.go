@@ -148,7 +148,7 @@ func (c *committer) allowed(ln *lane) bool {
 func (c *committer) take(t *txn, ln *lane, id uint64) (*execution, error) {
 	raw := t.get(bucketJobs, appendID(t.key[:0], id))
 	if raw == nil {
-		return nil, nil // deleted while it was in the window
+		return nil, t.missing(ln, id)
 	}
 	e := ln.handler.newExecution(c.q)
 	e.id, e.lane = id, ln

@@ -136,7 +136,10 @@ func (q *Queue) compact(ctx context.Context, tell func(Progress)) error {
 			return err
 		}
 		c := &compaction{q: q, old: q.store.cur.Load(), name: path + compactingSuffix}
-		err := c.run(ctx, tell)
+		err := q.finishLeaves(ctx) // what is copied looks sound in the copy
+		if err == nil {
+			err = c.run(ctx, tell)
+		}
 		c.tidy()
 		if err == nil {
 			break

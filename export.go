@@ -50,6 +50,9 @@ func (q *Queue) Export(ctx context.Context, w io.Writer, progress func(Progress)
 	if progress == nil {
 		progress = func(Progress) {}
 	}
+	if err := q.finishLeaves(ctx); err != nil {
+		return fmt.Errorf("stint: cannot export: %w", err)
+	}
 	progress(Progress{Text: "copying the file"})
 	db, remove, err := q.copyAside(ctx)
 	if err != nil {

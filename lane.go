@@ -139,11 +139,28 @@ func (t *txn) doubt(ln *lane) {
 	if k, _ := t.cursor(bucketReady).Seek(appendBlock(t.key[:0], ln.id, 0)); len(k) == 12 && binary.BigEndian.Uint32(k) == ln.id {
 		return
 	}
+	ln.tell(t, "it counts ready jobs that are in no index, so they do not run", "jobs", row.n[Ready])
+}
+
+// missing is for a job of the window that has no record: it was deleted
+// meanwhile, or else the index or the record is damaged.
+func (t *txn) missing(ln *lane, id uint64) error {
+	if err := t.q.store.vet(t.tx, id); err != nil {
+		return err
+	}
+	if !ln.told && t.block(ln.id, id/64).bits&(1<<(id%64)) != 0 {
+		ln.tell(t, "a ready job is in the index and has no record", "job_id", id)
+	}
+	return nil
+}
+
+// tell tells, once, that the lane and the rest of the file do not fit.
+func (ln *lane) tell(t *txn, what string, attrs ...any) {
 	ln.told = true
 	t.reports = append(t.reports, report{
 		level: slog.LevelError,
-		text:  "stint: the file is damaged: it counts ready jobs that are in no index, so they do not run; Queue.Check tells more, and Queue.Repair mends it",
-		attrs: []any{"queue", ln.key.queue, "kind", ln.key.kind, "priority", ln.key.priority, "jobs", row.n[Ready]},
+		text:  "stint: the file is damaged: " + what + "; Queue.Check tells more, and Queue.Repair mends it",
+		attrs: append([]any{"queue", ln.key.queue, "kind", ln.key.kind, "priority", ln.key.priority}, attrs...),
 	})
 }
 

@@ -159,6 +159,9 @@ func unfinished(s State) bool {
 func (t *txn) writeRecord(j *stored, from State) error {
 	switch {
 	case j.state == gone:
+		if err := t.q.store.vet(t.tx, j.id); err != nil {
+			return err
+		}
 		return t.delete(bucketJobs, appendID(t.key[:0], j.id))
 	case j.rec == nil || from == gone:
 		return nil
@@ -176,5 +179,8 @@ func (t *txn) writeRecord(j *stored, from State) error {
 
 // rewrite stores a changed record whose job stays where it is.
 func (t *txn) rewrite(j *stored) error {
+	if err := t.q.store.vet(t.tx, j.id); err != nil {
+		return err
+	}
 	return t.put(bucketJobs, appendID(t.key[:0], j.id), j.rec.encode(j.id, t.vault))
 }

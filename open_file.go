@@ -45,7 +45,7 @@ func openFile(path string, cfg *Config, fill func(*bolt.DB) error) (file *opened
 	if err != nil {
 		return nil, false, refusal("open", path, err)
 	}
-	o := &opener{name: path, path: target, cfg: cfg, fill: fill, deadline: time.Now().Add(cfg.LockTimeout)}
+	o := &opener{name: path, path: target, cfg: cfg, fill: fill, deadline: time.Now().Add(cfg.LockTimeout), check: quickPreflight}
 	f, err := o.lockedFile()
 	if err != nil {
 		return nil, false, err
@@ -56,7 +56,9 @@ func openFile(path string, cfg *Config, fill func(*bolt.DB) error) (file *opened
 		return nil, false, err
 	}
 	_ = removeLeftover(target + compactingSuffix) // it is in the way of the next compaction only, which will tell
-	return &openedFile{db: db, file: f, path: target}, o.created, nil
+	file = &openedFile{db: db, file: f, path: target}
+	file.leaves.Store(o.leaves)
+	return file, o.created, nil
 }
 
 // opener is one openFile on its way.
@@ -68,6 +70,10 @@ type opener struct {
 	deadline time.Time // for the lock
 	waiting  bool
 	created  bool
+
+	// check is quickPreflight, or nil for who is about to read everything.
+	check  func(r io.ReaderAt, size int64, path string) (*leafCheck, error)
+	leaves *leafCheck // what it has left
 }
 
 // realPath makes a path absolute and follows symbolic links, also one that
@@ -201,7 +207,12 @@ func (o *opener) openBolt(f *os.File) (*bolt.DB, error) {
 	if err != nil {
 		return nil, refusal("open", o.name, err)
 	}
-	if err := preflight(f, info.Size(), o.name); err != nil {
+	if o.check != nil {
+		o.leaves, err = o.check(f, info.Size(), o.name)
+	} else {
+		err = preflight(f, info.Size(), o.name)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if page, lost := lostMeta(f, info.Size()); lost {
@@ -211,6 +222,7 @@ func (o *opener) openBolt(f *os.File) (*bolt.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	db.NoFreelistSync = o.leaves == nil // see leafCheck
 	if err := reassert(f, db.Info().PageSize, db.Sync); err != nil {
 		db.Close()
 		return nil, refusal("write to", o.name, err)

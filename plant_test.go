@@ -70,6 +70,9 @@ func (r *RawFile) empty(name bucketName) {
 	}
 }
 
+// DropRecord takes a record away and leaves its entry in the index.
+func (r *RawFile) DropRecord(id ID) { r.delete(bucketJobs, appendID(nil, uint64(id))) }
+
 // EmptyIndexes forgets which jobs are ready, and which wait for their time.
 func (r *RawFile) EmptyIndexes() {
 	r.empty(bucketReady)

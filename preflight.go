@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"hash/fnv"
 	"io"
 	"math/bits"
@@ -55,20 +56,32 @@ var nativeOrder = binary.NativeEndian
 //
 // Damage within a value is not seen; the records have sums for that.
 func preflight(r io.ReaderAt, size int64, path string) error {
-	c := &fileCheck{r: r, size: uint64(max(size, 0)), path: path}
-	m, err := c.currentMeta()
+	c := newFileCheck(r, size, path)
+	m, err := c.checkHead()
 	if err != nil {
 		return err
 	}
-	if err := c.checkMeta(m); err != nil {
-		return err
-	}
-	if m.freelist != boltNoFreelist {
-		if err := c.checkFreelist(m.freelist); err != nil {
-			return err
-		}
-	}
 	return c.checkTree(m.root, nil, nil, 0)
+}
+
+// quickPreflight is preflight for Open, which should not take the longer the
+// more jobs wait. In a large file that was stopped cleanly it leaves the leaf
+// pages of the jobs out, and answers with what is to look at them later; in
+// any other one, with nil. See leaf_check.go.
+func quickPreflight(r io.ReaderAt, size int64, path string) (*leafCheck, error) {
+	c := newFileCheck(r, size, path)
+	m, err := c.checkHead()
+	if err != nil {
+		return nil, err
+	}
+	if c.inUse() <= quickAbove || !c.stoppedCleanly(m) {
+		return nil, c.checkTree(m.root, nil, nil, 0)
+	}
+	l := newLeafCheck(c, m)
+	if err := c.checkTree(m.root, nil, nil, 0); err != nil {
+		return nil, err
+	}
+	return l, l.ready()
 }
 
 // fileCheck is one preflight on its way through a file.
@@ -80,7 +93,34 @@ type fileCheck struct {
 	pages    uint64   // ids are below it
 	seen     []uint64 // a bit for each page that is in use, or free
 	bufs     [][]byte // one for each level of the tree, to be used again
+
+	free    uint64     // pages in the list of free pages
+	freeSum uint32     // checksum of the list
+	names   [][]byte   // of the buckets it is in
+	later   *leafCheck // takes the leaf pages of the jobs, if not nil
+	opened  bool       // the file is at work, so advice is another one
 }
+
+func newFileCheck(r io.ReaderAt, size int64, path string) *fileCheck {
+	return &fileCheck{r: r, size: uint64(max(size, 0)), path: path}
+}
+
+// checkHead looks at everything but the tree.
+func (c *fileCheck) checkHead() (m metaPage, err error) {
+	if m, err = c.currentMeta(); err != nil {
+		return m, err
+	}
+	if err := c.checkMeta(m); err != nil {
+		return m, err
+	}
+	if m.freelist != boltNoFreelist {
+		err = c.checkFreelist(m.freelist)
+	}
+	return m, err
+}
+
+// inUse is the number of bytes in pages that are not free.
+func (c *fileCheck) inUse() uint64 { return (c.pages - c.free) * c.pageSize }
 
 // metaPage is a meta page, or what stands in its place.
 type metaPage struct {
@@ -235,6 +275,8 @@ func (c *fileCheck) checkFreelist(id uint64) error {
 	if err != nil {
 		return err
 	}
+	c.free = count
+	c.freeSum = crc32.Update(crc32.Checksum(p.buf[:at], castagnoli), castagnoli, list)
 	last := uint64(0)
 	for ; len(list) > 0; list = list[8:] {
 		free := nativeOrder.Uint64(list)
@@ -254,6 +296,9 @@ func (c *fileCheck) bytes(p *treePage, at, n uint64) ([]byte, error) {
 	b := make([]byte, n)
 	return b, c.readAt(b, p.start+at)
 }
+
+// unsee takes the mark back.
+func (c *fileCheck) unsee(id uint64) { c.seen[id/64] &^= 1 << (id % 64) }
 
 // see marks a page, and answers false when it is marked already.
 func (c *fileCheck) see(id uint64) bool {
@@ -275,7 +320,11 @@ func (c *fileCheck) readAt(b []byte, at uint64) error {
 }
 
 func (c *fileCheck) damaged(page uint64, format string, args ...any) error {
-	return fmt.Errorf("%w: %s, page %d: %s; restore a backup, the file was left as it is", ErrCorrupt, c.path, page, fmt.Sprintf(format, args...))
+	advice := "restore a backup, the file was left as it is"
+	if c.opened {
+		advice = "close the queue and restore a backup"
+	}
+	return fmt.Errorf("%w: %s, page %d: %s; %s", ErrCorrupt, c.path, page, fmt.Sprintf(format, args...), advice)
 }
 
 // preflightTx is preflight for the pages that a transaction sees. They stay as

@@ -31,6 +31,9 @@ type treePage struct {
 // checkTree walks a page and what hangs below it. All keys must be in
 // [low, high), where nil is no bound.
 func (c *fileCheck) checkTree(id uint64, low, high []byte, depth int) error {
+	if c.later.takes(depth) {
+		return c.later.put(id)
+	}
 	p, err := c.readPage(id, depth)
 	if err != nil {
 		return err
@@ -87,7 +90,7 @@ func (c *fileCheck) checkLeaf(p *treePage, low, high []byte, depth int) error {
 		switch flags := nativeOrder.Uint32(e); {
 		case flags == 0:
 		case flags == 1 && !p.inline:
-			if err := c.checkBucket(p, value, uint64(valueSize), depth); err != nil {
+			if err := c.checkBucket(p, walk.key, value, uint64(valueSize), depth); err != nil {
 				return err
 			}
 		default:
@@ -111,7 +114,7 @@ func (c *fileCheck) checkEnd(p *treePage, end uint64) error {
 }
 
 // checkBucket looks at a bucket, which is a value in the leaf of another.
-func (c *fileCheck) checkBucket(p *treePage, at, size uint64, depth int) error {
+func (c *fileCheck) checkBucket(p *treePage, name []byte, at, size uint64, depth int) error {
 	// bbolt stores a bucket inline up to a quarter of a page.
 	if size < bucketHeader || size > bucketHeader+c.pageSize {
 		return c.damaged(p.id, "a bucket in it has %d bytes", size)
@@ -121,6 +124,11 @@ func (c *fileCheck) checkBucket(p *treePage, at, size uint64, depth int) error {
 		return err
 	}
 	if root := nativeOrder.Uint64(b); root != 0 {
+		c.names = append(c.names, name)
+		defer func() { c.names = c.names[:len(c.names)-1] }()
+		if c.later != nil && areJobs(c.names) {
+			return c.later.branches(root, depth+1)
+		}
 		return c.checkTree(root, nil, nil, depth+1)
 	}
 	b = b[bucketHeader:]

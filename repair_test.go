@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +115,30 @@ func damageable(t *testing.T, path string) (w stint.World, left []stint.ID) {
 	return w, left
 }
 
+// builtOnce makes the file of damageable once, and copies of it from then on. In
+// the bubble of each the time is that at which the file was closed.
+func builtOnce() func(t *testing.T, path string) (stint.World, []stint.ID) {
+	var w stint.World
+	var left []stint.ID
+	var file []byte
+	var took time.Duration
+	return func(t *testing.T, path string) (stint.World, []stint.ID) {
+		t.Helper()
+		if file != nil {
+			require.NoError(t, os.WriteFile(path, file, 0o600))
+			time.Sleep(took)
+			return w, left
+		}
+		start := time.Now()
+		w, left = damageable(t, path)
+		took = time.Since(start)
+		var err error
+		file, err = os.ReadFile(path)
+		require.NoError(t, err)
+		return w, left
+	}
+}
+
 // comesThrough works off a repaired file: what was left runs once, and the
 // end of the batch comes once.
 func comesThrough(t *testing.T, q *stint.Queue, left []stint.ID) {
@@ -173,13 +198,15 @@ var beyondWithoutKeys = map[string]string{
 }
 
 func TestRepair(t *testing.T) {
+	t.Parallel()
+	build := builtOnce()
 	for _, plant := range stint.Plants {
 		scenario(t, plant.Name, func(t *testing.T) {
 			if why := beyondWithoutKeys[plant.Name]; why != "" && os.Getenv(encryptVariable) != "" {
 				t.Skip(why)
 			}
 			path := filepath.Join(t.TempDir(), "queue.db")
-			w, left := damageable(t, path)
+			w, left := build(t, path)
 			var lost []stint.ID
 			if plant.Lost != nil {
 				lost = plant.Lost(&w)
@@ -241,6 +268,7 @@ func TestRepair(t *testing.T) {
 
 // A healthy file is clean, and a repair leaves it as it is.
 func TestRepairOfAHealthyFile(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
 		q := openAt(t, path, &stint.Config{KeepCompleted: 1000 * time.Hour})
@@ -269,6 +297,7 @@ func TestRepairOfAHealthyFile(t *testing.T) {
 
 // The queue is at work while its indexes are damaged and mended.
 func TestRepairUnderLoad(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	var log lockedBuffer
 	q := openAt(t, path, &stint.Config{Workers: 8, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -341,6 +370,7 @@ func TestRepairUnderLoad(t *testing.T) {
 
 // Jobs that are counted and in no index are not passed over in silence.
 func TestLostJobsAreTold(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	enqueueClosed(t, path, notes(3)...)
 	change(t, path, func(db *bolt.DB) error { return stint.Raw(db, func(r *stint.RawFile) { r.EmptyIndexes() }) })
@@ -367,7 +397,30 @@ func TestLostJobsAreTold(t *testing.T) {
 	})
 }
 
+// Nor is a job that the index has and that has no record.
+func TestJobsWithoutARecordAreTold(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "queue.db")
+	enqueueClosed(t, path, notes(3)...)
+	change(t, path, func(db *bolt.DB) error { return stint.Raw(db, func(r *stint.RawFile) { r.DropRecord(2) }) })
+	bubble(t, func(t *testing.T) {
+		var log lockedBuffer
+		q := openAt(t, path, &stint.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		var done atomic.Int32
+		stint.Handle(q, func(context.Context, *stint.Job[note]) error { done.Add(1); return nil }, nil)
+		run(t, q)
+		synctest.Wait()
+		require.EqualValues(t, 2, done.Load())
+		require.Equal(t, 1, strings.Count(log.String(), "a ready job is in the index and has no record"), log.String())
+		mended, err := q.Repair(t.Context())
+		require.NoError(t, err)
+		require.NotEmpty(t, mended)
+		require.Zero(t, q.Counts())
+	})
+}
+
 func TestCheckOfFilesThatAreNone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, look := range []func(string) ([]stint.Fault, error){stint.CheckFile, stint.RepairFile} {
 		_, err := look(filepath.Join(dir, "absent.db"))
@@ -409,6 +462,7 @@ func TestCheckOfFilesThatAreNone(t *testing.T) {
 }
 
 func TestCheckEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	enqueue(t, q, note{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -420,6 +474,7 @@ func TestCheckEndsWithItsContext(t *testing.T) {
 }
 
 func TestQuarantined(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
 		q := openAt(t, path, nil)
@@ -454,6 +509,7 @@ func TestQuarantined(t *testing.T) {
 
 // A batch whose last unfinished item cannot be read has no other end.
 func TestRepairEndsABatch(t *testing.T) {
+	t.Parallel()
 	spoilt := func(t *testing.T, path string) (batch stint.ID) {
 		q, err := tryOpen(path, &stint.Config{Logger: quiet})
 		require.NoError(t, err)

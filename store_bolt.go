@@ -1,6 +1,7 @@
 package stint
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -82,8 +83,9 @@ type openedFile struct {
 	// compaction, in which bbolt begins anew.
 	base int
 
-	watch fileWatch
-	stuck atomic.Bool // bbolt has locks that it never gives back
+	watch  fileWatch
+	stuck  atomic.Bool               // bbolt has locks that it never gives back
+	leaves atomic.Pointer[leafCheck] // pages that Open has left to it, or nil
 
 	use sync.RWMutex // held for reading by each transaction of ours, for writing to close it
 }
@@ -307,19 +309,37 @@ func damage(p any) error {
 	return fmt.Errorf("%w: bbolt says %v; close the queue and restore a backup", ErrCorrupt, p)
 }
 
+// areJobs tells whether these are the names on the way to the jobs' bucket.
+func areJobs(names [][]byte) bool {
+	return len(names) == 2 && bytes.Equal(names[0], rootBucket) && bytes.Equal(names[1], bucketNames[bucketJobs])
+}
+
+// jobsRoot is the first page of the jobs' bucket, as it was when the
+// transaction began. 0: the bucket has no page of its own.
+func jobsRoot(tx *bolt.Tx) uint64 {
+	return uint64(tx.Bucket(rootBucket).Bucket(bucketNames[bucketJobs]).RootPage())
+}
+
 // close closes the file. The free list, which is otherwise not written, is
-// stored once, so that the next Open need not search the file for free pages.
+// stored once, so that the next Open need not search the file for free pages,
+// and so is the mark of a clean stop.
 func (s *store) close(healthy bool) error {
 	if !s.owned {
 		return nil
 	}
+	f := s.cur.Load()
 	if healthy {
-		_ = s.update(func(tx *bolt.Tx) error { // that it fails only makes the next Open slower
+		err := s.update(func(tx *bolt.Tx) error { // that it fails only makes the next Open slower
 			tx.DB().NoFreelistSync = false
 			return nil
 		})
+		if err == nil {
+			_ = s.update(f.markCleanStop)
+		}
+	} else {
+		f.unmark()
 	}
-	return s.cur.Load().close()
+	return f.close()
 }
 
 // close closes the database, or its file alone where bbolt would wait for its

@@ -268,6 +268,9 @@ func (t *txn) getEncrypted(name bucketName, key []byte) []byte {
 func (t *txn) find(id uint64) (*stored, error) {
 	raw := t.get(bucketJobs, appendID(t.key[:0], id))
 	if raw == nil {
+		if err := t.q.store.vet(t.tx, id); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: %d", ErrNotFound, id)
 	}
 	j := &stored{id: id, rec: &record{}}
