@@ -6,27 +6,33 @@ import (
 )
 
 // fileSize is the size of the file, and how much of it is free: pages that
-// hold nothing now, and what lies behind the last one. It does not look
-// through the file: bbolt counts the free pages at the end of each write
-// transaction.
+// hold nothing now, and what lies behind the last one.
 func (s *store) fileSize() (size, free int64) {
+	var f Stats
+	s.fill(&f)
+	return f.FileSize, f.FileFree
+}
+
+// fill is what Stats tells of the file. It does not look through it: bbolt
+// counts the free pages at the end of each write transaction.
+func (s *store) fill(out *Stats) {
 	f, err := s.pin()
 	if err != nil {
-		return 0, 0
+		return
 	}
 	defer f.use.RUnlock()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tx, err := f.begin(false) // so that the database is not closed meanwhile
 	if err != nil {
-		return 0, 0
+		return
 	}
 	defer func() { _ = tx.Rollback() }()
-	used := tx.Size()
-	size = max(f.length(), used)
+	used, pageSize := tx.Size(), f.db.Info().PageSize
 	stats := f.db.Stats()
 	pages := int64(stats.FreePageN + stats.PendingPageN)
-	free = min(pages*int64(f.db.Info().PageSize)+size-used, size)
-	return size, free
+	out.FileSize = max(f.length(), used)
+	out.FileFree = min(pages*int64(pageSize)+out.FileSize-used, out.FileSize)
+	f.written(tx).fill(out, pageSize)
 }
 
 // length is that of the file as the system has it, or 0.

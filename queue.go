@@ -120,6 +120,9 @@ func newQueue(file *openedFile, cfg *Config) (*Queue, error) {
 	if err := q.recoverOrphans(); err != nil {
 		return nil, err
 	}
+	if err := file.countFromHere(); err != nil {
+		return nil, err
+	}
 	q.background.Go(q.commit.loop)
 	if file.leaves.Load() != nil {
 		q.background.Go(func() { q.checkLeaves(file) })

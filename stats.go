@@ -61,6 +61,13 @@ type Stats struct {
 
 	FileSize int64 // in bytes
 	FileFree int64 // bytes of it that hold nothing, which new jobs use first and Compact gives back
+
+	// What was written into the file since it was opened, the application's
+	// own transactions included, without what Compact and Repair write. By the number of jobs
+	// they tell what a job costs the disk, on any machine.
+	Syncs        uint64 // two to a commit; that of a file which grows is not counted
+	PagesWritten uint64
+	BytesWritten uint64 // bbolt writes whole pages
 }
 
 // Counts is the number of jobs by state, as of the last commit; what a
@@ -161,7 +168,7 @@ func (q *Queue) Stats() Stats {
 		s.OldestWait = max(s.OldestWait, wait)
 	}
 	q.stats.fill(&s)
-	s.FileSize, s.FileFree = q.store.fileSize()
+	q.store.fill(&s)
 	return s
 }
 

@@ -83,6 +83,8 @@ type openedFile struct {
 	// compaction, in which bbolt begins anew.
 	base int
 
+	uncounted writeCount // see countFromHere
+
 	watch  fileWatch
 	stuck  atomic.Bool               // bbolt has locks that it never gives back
 	leaves atomic.Pointer[leafCheck] // pages that Open has left to it, or nil

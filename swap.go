@@ -33,6 +33,9 @@ func (c *compaction) swap(ctx context.Context) error {
 	if err := c.made.file.Sync(); err != nil {
 		return err
 	}
+	if err := c.made.countOn(c.old); err != nil {
+		return err
+	}
 	if err := os.Rename(c.name, c.old.path); err != nil {
 		return err
 	}
