@@ -24,6 +24,7 @@ import (
 
 // Extremes in each field of Config: refused as ErrConfig, or it works.
 func TestAbuseOfConfig(t *testing.T) {
+	t.Parallel()
 	kind := reflect.TypeFor[stint.Config]()
 	for i := range kind.NumField() {
 		field := kind.Field(i)
@@ -64,6 +65,7 @@ func TestAbuseOfConfig(t *testing.T) {
 // Close amid everything that can be under way: what was stored is stored,
 // every call returns, and nothing is left behind.
 func TestAbuseByClose(t *testing.T) {
+	t.Parallel()
 	rounds := 15
 	if testing.Short() {
 		rounds = 3
@@ -160,6 +162,7 @@ func reopened(t *testing.T, path string, want int) error {
 // The log of a job may be used by a goroutine that outlives its attempt, and
 // by a handler that writes more than there is room for.
 func TestAbuseOfTheLog(t *testing.T) {
+	t.Parallel()
 	scenario(t, "gigantic lines are cut, and do not stop the job", func(t *testing.T) {
 		q := abused(t, nil)
 		stint.Handle(q, func(_ context.Context, job *stint.Job[note]) error {

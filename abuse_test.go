@@ -70,6 +70,7 @@ func outcome(fn func() error) (panicked any, err error) {
 }
 
 func TestAbuseOfEnqueue(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"Kind", "MarshalJSON"} {
 		scenario(t, "args whose "+method+" panics harm nobody but their caller", func(t *testing.T) {
 			q := abused(t, nil)
@@ -142,21 +143,22 @@ func TestAbuseOfEnqueue(t *testing.T) {
 		require.NoError(t, err)
 	})
 
-	scenario(t, "a hundred payloads of a MiB, each at the limit, are stored and run", func(t *testing.T) {
+	scenario(t, "many payloads of a MiB, each at the limit, are stored and run", func(t *testing.T) {
+		many := economical(100)
 		q := abused(t, nil)
 		var seen atomic.Int64
 		stint.Handle(q, func(_ context.Context, job *stint.Job[blob]) error {
 			seen.Add(int64(len(job.Args.S)))
 			return nil
 		}, nil)
-		for range 100 {
+		for range many {
 			enqueue(t, q, blobOf(1<<20))
 		}
 		_, err := q.Enqueue(t.Context(), blobOf(1<<20+1))
 		require.ErrorIs(t, err, stint.ErrArgsTooLarge)
 		run(t, q)
 		synctest.Wait()
-		require.EqualValues(t, 100*(1<<20-8), seen.Load())
+		require.EqualValues(t, many*(1<<20-8), seen.Load())
 		stillWorks(t, q)
 	})
 }
@@ -194,6 +196,7 @@ func TestAbuseByManyGoroutines(t *testing.T) {
 }
 
 func TestAbuseOfHandlers(t *testing.T) {
+	t.Parallel()
 	scenario(t, "an error of 100 MiB is cut, and so is one of 100 MiB of invalid bytes", func(t *testing.T) {
 		q := abused(t, nil)
 		huge := []string{strings.Repeat("€", 33<<20), strings.Repeat("\xff", 100<<20)}
@@ -326,6 +329,7 @@ func (l *badLogger) Handle(context.Context, slog.Record) error {
 }
 
 func TestAbuseOfRegistration(t *testing.T) {
+	t.Parallel()
 	scenario(t, "a nil handler is refused when it is registered, not when a job comes", func(t *testing.T) {
 		q := abused(t, nil)
 		panicked, _ := outcome(func() error { stint.Handle[note](q, nil, nil); return nil })

@@ -106,6 +106,7 @@ var verbs = []struct {
 }
 
 func TestVerbs(t *testing.T) {
+	t.Parallel()
 	for _, verb := range verbs {
 		for _, from := range allStates {
 			scenario(t, fmt.Sprintf("%s of a %v job", verb.name, from), func(t *testing.T) {
@@ -274,6 +275,7 @@ func TestVerbs(t *testing.T) {
 }
 
 func TestVerbsOnMany(t *testing.T) {
+	t.Parallel()
 	fill := func(t *testing.T) *stint.Queue {
 		t.Helper()
 		q := open(t, nil)

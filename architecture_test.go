@@ -15,6 +15,7 @@ import (
 // The documents tell what the code does; these tests see to it.
 
 func TestArchitectureDrawsTheMovesOfTheCode(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("ARCHITECTURE.md")
 	require.NoError(t, err)
 	require.LessOrEqual(t, strings.Count(string(text), "\n"), 200)
@@ -35,6 +36,7 @@ func TestArchitectureDrawsTheMovesOfTheCode(t *testing.T) {
 }
 
 func TestArchitectureListsTheBucketsOfTheCode(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("ARCHITECTURE.md")
 	require.NoError(t, err)
 	_, table, _ := strings.Cut(string(text), "| bucket |")
@@ -51,6 +53,7 @@ func TestArchitectureListsTheBucketsOfTheCode(t *testing.T) {
 }
 
 func TestArchitectureNamesFilesThatExist(t *testing.T) {
+	t.Parallel()
 	for _, doc := range []string{"ARCHITECTURE.md", "README.md"} {
 		text, err := os.ReadFile(doc)
 		require.NoError(t, err)
@@ -62,6 +65,7 @@ func TestArchitectureNamesFilesThatExist(t *testing.T) {
 }
 
 func TestOnlyTheStoreNamesBuckets(t *testing.T) {
+	t.Parallel()
 	for name, text := range sources(t) {
 		if name == "store_bolt.go" {
 			continue
@@ -76,12 +80,14 @@ func TestOnlyTheStoreNamesBuckets(t *testing.T) {
 }
 
 func TestOnlyPeriodicKnowsTheCronLibrary(t *testing.T) {
+	t.Parallel()
 	for name, text := range sources(t) {
 		require.Equal(t, name == "periodic.go", strings.Contains(text, "robfig/cron/v3\""), name)
 	}
 }
 
 func TestTestifyIsForTests(t *testing.T) {
+	t.Parallel()
 	for name, text := range sources(t) {
 		require.NotContains(t, text, "stretchr/testify", name)
 	}
@@ -103,6 +109,7 @@ func sources(t *testing.T) map[string]string {
 }
 
 func TestRootPackageStaysLight(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	require.NoError(t, err)
 	allowed := regexp.MustCompile(`^(github\.com/stintq/stint|go\.etcd\.io/bbolt|golang\.org/x/sys|golang\.org/x/sync|github\.com/robfig/cron/v3)(/|$)`)
@@ -117,6 +124,7 @@ func TestRootPackageStaysLight(t *testing.T) {
 // Every Go block of the README stands in a file that is compiled, so it
 // cannot go stale.
 func TestReadmeShowsCompiledCode(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	var compiled []string

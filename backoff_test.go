@@ -17,6 +17,7 @@ import (
 const day = 24 * time.Hour
 
 func TestPolynomial(t *testing.T) {
+	t.Parallel()
 	t.Run("n⁴ + 15 seconds and a random part below 10·(n+1)", func(t *testing.T) {
 		for n := range 25 {
 			least := time.Duration(n*n*n*n+15) * time.Second
@@ -58,6 +59,7 @@ func TestPolynomial(t *testing.T) {
 }
 
 func TestExponential(t *testing.T) {
+	t.Parallel()
 	bounds := func(t *testing.T, b stint.Backoff, attempt int, want time.Duration) {
 		t.Helper()
 		for range 200 {
@@ -97,12 +99,14 @@ func TestExponential(t *testing.T) {
 }
 
 func TestConstant(t *testing.T) {
+	t.Parallel()
 	for _, attempt := range []int{math.MinInt, 0, 1, 25, math.MaxInt} {
 		require.Equal(t, time.Minute, stint.Constant(time.Minute)(attempt, nil))
 	}
 }
 
 func TestBackoffOfAPolicy(t *testing.T) {
+	t.Parallel()
 	scenario(t, "is asked with the number of the failure and what the handler returned", func(t *testing.T) {
 		q := open(t, nil)
 		var asked []string

@@ -26,6 +26,7 @@ var (
 func textLog(b *lockedBuffer) *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
 func TestBackupUnderLoad(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	stint.Handle(q, func(ctx context.Context, job *stint.Job[note]) error { return nil }, nil)
 	run(t, q)
@@ -89,6 +90,7 @@ func (w *slowWriter) Write(b []byte) (int, error) {
 }
 
 func TestBackupToASlowWriter(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q := openAt(t, path, nil)
 	enqueue(t, q, note{N: 1})
@@ -115,6 +117,7 @@ func TestBackupToASlowWriter(t *testing.T) {
 }
 
 func TestBackupRefusals(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q := openAt(t, path, nil)
 	enqueue(t, q, note{N: 1})
@@ -143,6 +146,7 @@ func TestBackupRefusals(t *testing.T) {
 }
 
 func TestBackupOfAnApplicationsDatabase(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.db")
 	db, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true, Timeout: time.Second})
 	require.NoError(t, err)

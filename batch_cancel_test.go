@@ -30,6 +30,7 @@ func (c *shortContext) Err() error {
 }
 
 func TestCancelBatch(t *testing.T) {
+	t.Parallel()
 	scenario(t, "cancels what waits and what runs, and then ends the batch with OnDone", func(t *testing.T) {
 		q := open(t, &stint.Config{Workers: 10})
 		told := ends(q)
@@ -111,6 +112,7 @@ func TestCancelBatch(t *testing.T) {
 }
 
 func TestCancelBatchWhileItIsPlanned(t *testing.T) {
+	t.Parallel()
 	scenario(t, "stops the planner", func(t *testing.T) {
 		q := open(t, nil)
 		told := ends(q)

@@ -210,6 +210,7 @@ func TestKilledEnqueueBatch(t *testing.T) {
 // TestPlannerThatKillsTheProcess is taken for what it is after three times,
 // and what follows happens while the file is being opened.
 func TestPlannerThatKillsTheProcess(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)

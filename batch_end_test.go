@@ -17,6 +17,7 @@ import (
 
 // The last item may end in any way and in anybody's transaction.
 func TestLastItemOfABatch(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	ways := map[string]func(t *testing.T, q *stint.Queue, job *stint.Job[note]) error{
 		"completed": func(*testing.T, *stint.Queue, *stint.Job[note]) error { return nil },
@@ -139,6 +140,7 @@ func TestLastItemOfABatch(t *testing.T) {
 }
 
 func TestItemWithAnUnreadableRecord(t *testing.T) {
+	t.Parallel()
 	path := t.TempDir() + "/queue.db"
 	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
@@ -164,6 +166,7 @@ func TestItemWithAnUnreadableRecord(t *testing.T) {
 }
 
 func TestBatchesThatHaveEnded(t *testing.T) {
+	t.Parallel()
 	scenario(t, "are kept for 30 days", func(t *testing.T) {
 		q := open(t, nil)
 		told := ends(q)

@@ -75,6 +75,7 @@ func enqueueBatch(t testing.TB, q *stint.Queue, items iter.Seq[stint.Args]) stin
 }
 
 func TestEnqueueBatch(t *testing.T) {
+	t.Parallel()
 	scenario(t, "the end of the last item enqueues OnDone, which knows the totals", func(t *testing.T) {
 		q := open(t, nil)
 		told := ends(q)
@@ -227,6 +228,7 @@ func notesThen(n int, then func(yield func(stint.Args) bool)) iter.Seq[stint.Arg
 }
 
 func TestBatchTakenBack(t *testing.T) {
+	t.Parallel()
 	var ctx context.Context
 	var cancel context.CancelCauseFunc
 	cases := []struct {

@@ -15,6 +15,7 @@ import (
 )
 
 func TestCancelOfARunningJob(t *testing.T) {
+	t.Parallel()
 	// waits runs one job that returns what answer says when its context ends.
 	waits := func(t *testing.T, answer func(context.Context) error) (*stint.Queue, stint.ID) {
 		q := open(t, nil)
@@ -96,6 +97,7 @@ func TestCancelOfARunningJob(t *testing.T) {
 }
 
 func TestCancelBeforeItBegins(t *testing.T) {
+	t.Parallel()
 	for _, state := range []string{"ready", "scheduled"} {
 		scenario(t, "a "+state+" job is dead at once", func(t *testing.T) {
 			q := open(t, nil)
@@ -161,6 +163,7 @@ func claimedAhead(t *testing.T) (q *stint.Queue, ids []stint.ID, slowRuns *atomi
 // The committer is kept busy, so that the order in which things reach it is
 // known.
 func TestCancelThatCrossesTheEndOfTheAttempt(t *testing.T) {
+	t.Parallel()
 	type start struct {
 		q       *stint.Queue
 		id      stint.ID

@@ -35,6 +35,7 @@ func iterate(ctx context.Context, job *stint.Job[note], n int, each time.Duratio
 }
 
 func TestCheckpoint(t *testing.T) {
+	t.Parallel()
 	for what, end := range badEnds {
 		scenario(t, "what "+what+" ends goes on at the last one", func(t *testing.T) {
 			var resumed []int
@@ -161,6 +162,7 @@ func TestCheckpoint(t *testing.T) {
 
 // A job of 100 s with a Timeout of 10 s gets its time in slices of 8 s.
 func TestSlices(t *testing.T) {
+	t.Parallel()
 	short := &stint.Policy{Timeout: 10 * time.Second}
 	wrappings := map[string]func(error) error{
 		"as it is": func(err error) error { return err },
@@ -262,6 +264,7 @@ func TestSlices(t *testing.T) {
 }
 
 func TestCheckpointAtShutdown(t *testing.T) {
+	t.Parallel()
 	for _, way := range []string{"Checkpoint", "CommitProgress"} {
 		scenario(t, way+" interrupts as soon as Run is to end, and the next Run goes on", func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "queue.db")
@@ -343,6 +346,7 @@ func TestCheckpointAtShutdown(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
+	t.Parallel()
 	scenario(t, "is shown while the job runs, and kept with what is stored", func(t *testing.T) {
 		q := open(t, nil)
 		next := make(chan bool)
@@ -380,6 +384,7 @@ func TestProgress(t *testing.T) {
 
 // In Perform all that a handler puts by stays in memory.
 func TestPerformPutsNothingBy(t *testing.T) {
+	t.Parallel()
 	scenario(t, "of what a handler keeps", func(t *testing.T) {
 		q := open(t, nil)
 		stint.Handle(q, func(ctx context.Context, job *stint.Job[note]) error {

@@ -9,6 +9,7 @@ import (
 )
 
 func TestSealedValue(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 50 {
 		key, value := make([]byte, 1+rnd.IntN(40)), make([]byte, rnd.IntN(60))
@@ -35,6 +36,7 @@ func TestSealedValue(t *testing.T) {
 }
 
 func TestSealedID(t *testing.T) {
+	t.Parallel()
 	right := func(s uint64) bool { return s == sealID(s&(1<<sequenceBits-1)) }
 	require.Zero(t, sealID(0), "a bucket without ids has it")
 	for _, id := range []uint64{0, 1, 2, 63, 1000, 1 << 20, 1<<32 - 1, 1<<47 + 12345, 1<<sequenceBits - 1} {

@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,7 +55,18 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	flag.Parse()
+	overlap()
 	os.Exit(m.Run())
+}
+
+// overlap lets twice as many tests run at once as there are processors, if
+// -parallel does not say otherwise: many of them wait for a child or the disk.
+func overlap() {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		must(flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))))
+	}
 }
 
 var crashSeed = flag.Uint64("crash.seed", 0, "seed of the crash tests; 0 takes a new one")

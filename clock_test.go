@@ -15,6 +15,7 @@ import (
 // No test can set the clock of the machine. What one sees of a jump is a
 // timer that comes too late, which StallTimer makes, and the notice.
 func TestNoticeOfAJump(t *testing.T) {
+	t.Parallel()
 	// waiting is a queue with a job that is due in an hour, and a timer that
 	// has stopped.
 	waiting := func(t *testing.T, delayed bool) (q *stint.Queue, done *atomic.Int32) {

@@ -16,6 +16,7 @@ import (
 )
 
 func TestClose(t *testing.T) {
+	t.Parallel()
 	scenario(t, "ends Run like its context, and both return nil", func(t *testing.T) {
 		q := open(t, nil)
 		var done atomic.Int32

@@ -23,6 +23,7 @@ func count(name string) func(*bolt.Tx) error {
 }
 
 func TestCommit(t *testing.T) {
+	t.Parallel()
 	scenario(t, "stores the effect and the completion as one", func(t *testing.T) {
 		q := open(t, &stint.Config{KeepCompleted: time.Hour})
 		committed, proceed := make(chan error), make(chan struct{})
@@ -202,6 +203,7 @@ func TestCommit(t *testing.T) {
 // Many goroutines share groups; a good part of the functions fails in each of
 // the ways there are. Whatever happened, in the end each job has counted once.
 func TestCommitUnderLoad(t *testing.T) {
+	t.Parallel()
 	q := open(t, &stint.Config{Workers: 30})
 	const jobs = 400
 	var attempts [jobs]atomic.Int32

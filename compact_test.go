@@ -46,6 +46,7 @@ func bloat(t testing.TB, q *stint.Queue, mib int) {
 func leftover(path string) string { return path + ".compacting" }
 
 func TestCompactUnderLoad(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q := openAt(t, path, nil)
 	mirror, err := bolt.Open(filepath.Join(t.TempDir(), "mirror.db"), 0o600, &bolt.Options{NoSync: true, Timeout: time.Second})
@@ -130,6 +131,7 @@ func TestCompactUnderLoad(t *testing.T) {
 }
 
 func TestCompactBesideReaders(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	require.NoError(t, q.Update(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucket(shop)
@@ -182,6 +184,7 @@ func TestCompactBesideReaders(t *testing.T) {
 }
 
 func TestCompactGivenUp(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		stop func(q *stint.Queue, cancel func())
 		want error
@@ -219,6 +222,7 @@ func TestCompactGivenUp(t *testing.T) {
 }
 
 func TestCompactRefuses(t *testing.T) {
+	t.Parallel()
 	t.Run("a database of the application", func(t *testing.T) {
 		db, err := bolt.Open(filepath.Join(t.TempDir(), "app.db"), 0o600, &bolt.Options{NoSync: true, Timeout: time.Second})
 		require.NoError(t, err)
@@ -261,6 +265,7 @@ func TestCompactRefuses(t *testing.T) {
 }
 
 func TestCompactKeepsTheMode(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q := openAt(t, path, nil)
 	require.NoError(t, os.Chmod(path, 0o640))
@@ -274,6 +279,7 @@ func TestCompactKeepsTheMode(t *testing.T) {
 }
 
 func TestCompactAt(t *testing.T) {
+	t.Parallel()
 	t.Run("at Open", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
 		q := openAt(t, path, nil)
@@ -344,6 +350,7 @@ func childCompacting(args childArgs) {
 }
 
 func TestKilledWhileCompacting(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	random := seeded(t)
 	q := openAt(t, path, nil)
@@ -389,6 +396,7 @@ func childWaiting(args childArgs) {
 }
 
 func TestCompactBesideOneWhoWaits(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q := openAt(t, path, nil)
 	enqueue(t, q, note{N: 1})

@@ -17,6 +17,7 @@ import (
 )
 
 func TestJobIsCompletedOnce(t *testing.T) {
+	t.Parallel()
 	commit := func(_ *stint.Queue, job *stint.Work) error { return job.Commit(count("effect")) }
 	completeTx := func(q *stint.Queue, job *stint.Work) error {
 		return q.DB().Update(func(tx *bolt.Tx) error {
@@ -108,6 +109,7 @@ func TestJobIsCompletedOnce(t *testing.T) {
 func synctestYield() { time.Sleep(time.Nanosecond) }
 
 func TestCompleteTx(t *testing.T) {
+	t.Parallel()
 	for _, keep := range []time.Duration{0, time.Hour} {
 		with := fmt.Sprintf(", with KeepCompleted %v", keep)
 		isCompleted := func(t *testing.T, q *stint.Queue, id stint.ID) {
@@ -227,6 +229,7 @@ func TestCompleteTx(t *testing.T) {
 }
 
 func TestOnCommitThatDoesNotReturn(t *testing.T) {
+	t.Parallel()
 	for how, leave := range map[string]func(){"panics": func() { panic("of the application") }, "exits": runtime.Goexit} {
 		scenario(t, "that "+how+" undoes and doubles nothing", func(t *testing.T) {
 			q := open(t, nil)

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,25 +28,11 @@ var (
 	keepStates  = flag.String("states.keep", "", "a directory that gets the files of bad states")
 )
 
-// economical is fewer where the race detector makes everything slow. The states
-// are the same with it and without.
-func economical(n int) int {
-	if withRaceDetector() {
-		return n / 4
-	}
-	return n
-}
-
-// withRaceDetector says whether this binary looks for races.
-func withRaceDetector() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}
-
 // recording is of one directory, by one or more children in a row.
 type recording struct {
 	dir   string
 	calls [][]*call
+	cut   bool // a child died, maybe before it could say what it had done
 }
 
 // memoryDir is a directory where a sync costs nothing, if there is one.
@@ -74,7 +58,7 @@ func record(more []string, lives ...childArgs) (*recording, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.calls, more = append(r.calls, calls), nil
+		r.calls, more, r.cut = append(r.calls, calls), nil, r.cut || args.Log == "dies"
 	}
 	return r, nil
 }
@@ -121,12 +105,12 @@ func checkStates(t *testing.T, r *recording, wanted int, broken bool, forget fun
 	if broken {
 		every = len(o.trials) + 1
 	}
-	o.check(t, said, every)
+	o.check(t, said, every, r.cut)
 	return o
 }
 
 // check shares the trials out to as many workers as there are processors.
-func (o *judgement) check(t *testing.T, said testimony, finishEvery int) {
+func (o *judgement) check(t *testing.T, said testimony, finishEvery int, cut bool) {
 	begin := time.Now()
 	var workers sync.WaitGroup
 	next := make(chan int)
@@ -137,7 +121,7 @@ func (o *judgement) check(t *testing.T, said testimony, finishEvery int) {
 		workers.Go(func() {
 			for i := range next {
 				tr := &o.trials[i]
-				if faults := tr.check(dir, said, (i+1)%finishEvery == 0); len(faults) > 0 {
+				if faults := tr.check(dir, said, cut, (i+1)%finishEvery == 0); len(faults) > 0 {
 					o.note(tr, faults)
 				}
 			}
@@ -179,12 +163,12 @@ func (tr *trial) String() string {
 	return fmt.Sprintf("epoch %d, %d of %d effects, torn %d %08b, names %d, %d lines said", tr.at, kept, len(tr.kept), tr.torn, tr.sectors, tr.names, tr.epoch.facts)
 }
 
-func (tr *trial) check(dir string, said testimony, finish bool) []string {
+func (tr *trial) check(dir string, said testimony, cut, finish bool) []string {
 	inside := filepath.Join(dir, "state")
 	if err := cmp.Or(os.RemoveAll(inside), os.Mkdir(inside, 0o700), writeImages(inside, tr.build())); err != nil {
 		return []string{err.Error()}
 	}
-	return faultsOfState(inside, said, tr.epoch.facts, false, finish)
+	return faultsOfState(inside, said, tr.epoch.facts, cut, finish)
 }
 
 // oneLife is recorded once for all tests that look at it.
@@ -193,6 +177,7 @@ var oneLife = sync.OnceValues(func() (*recording, error) {
 })
 
 func TestCrashStates(t *testing.T) {
+	t.Parallel()
 	skipUntraceable(t)
 	r, err := oneLife()
 	require.NoError(t, err)
@@ -208,6 +193,7 @@ const fewStates = 500
 
 // The test must find what it is for: answers that come before their sync.
 func TestCrashStatesFindMissingSync(t *testing.T) {
+	t.Parallel()
 	skipUntraceable(t)
 	if withRaceDetector() {
 		t.Skip("it is about the other tests, and slow with the race detector")
@@ -240,6 +226,7 @@ func TestCrashStatesFindMissingSync(t *testing.T) {
 // The next process has to make good what a kill has left, and may lose power
 // while it does.
 func TestCrashStatesAfterAKill(t *testing.T) {
+	t.Parallel()
 	skipUntraceable(t)
 	r, err := record(nil, childArgs{Mode: "states", N: 16, Log: "dies"}, childArgs{Mode: "states", N: 8, Log: "revived"})
 	require.NoError(t, err)
@@ -251,6 +238,7 @@ func TestCrashStatesAfterAKill(t *testing.T) {
 // After a failed sync the page cache shows what the disk may not have, also to
 // the next process.
 func TestCrashStatesAfterAFailedSync(t *testing.T) {
+	t.Parallel()
 	skipUntraceable(t)
 	for _, from := range []int{15, 26} {
 		t.Run(fmt.Sprintf("from call %d on", from), func(t *testing.T) {

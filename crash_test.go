@@ -99,6 +99,7 @@ func inspect(t testing.TB, path string, fn func(db *bolt.DB)) {
 	t.Helper()
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: time.Second})
 	require.NoError(t, err)
+	defer stint.LetGo()
 	defer db.Close()
 	require.Empty(t, stint.CheckDB(db))
 	if fn != nil {
@@ -219,6 +220,7 @@ func childSleep(args childArgs) {
 // A job that was running when the process was killed is ready as soon as the
 // file is open again, not after some lease.
 func TestKilledJobIsReadyAtOnce(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	id := enqueueClosed(t, path, note{N: 7})[0]
 	c := startChild(t, childArgs{Mode: "sleep", File: path})
@@ -251,6 +253,7 @@ func TestKilledJobIsReadyAtOnce(t *testing.T) {
 
 // SIGTERM, or whatever ends Run's context, is no crash.
 func TestGracefulStopIsNoCrash(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	ids := enqueueClosed(t, path, notes(30)...)
 	c := startChild(t, childArgs{Mode: "sleep", File: path})
@@ -306,6 +309,7 @@ func childDieAfterCommit(args childArgs) {
 }
 
 func TestCrashRightAfterCommit(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	const jobs = 12
 	enqueueClosed(t, path, notes(jobs)...)
@@ -353,6 +357,7 @@ func childEnqueue(args childArgs) {
 
 // When Enqueue has returned nil, the job is in the file.
 func TestAcknowledgedJobsSurviveKills(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	rng := seeded(t)
 	var acknowledged []string
@@ -437,6 +442,7 @@ func saveRecord(q *stint.Queue, tx *bolt.Tx) error {
 // The record of the application and its job are there both or neither, and
 // the job's effect happens once, whenever the process is killed.
 func TestRecordAndJobAreOne(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	rng := seeded(t)
 	saved := 0

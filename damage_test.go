@@ -19,6 +19,7 @@ import (
 
 // One record that cannot be read does not stop the others.
 func TestDamagedRecordIsSetAside(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	ids := enqueueClosed(t, path, notes(30)...)
 	change(t, path, func(db *bolt.DB) error {
@@ -60,6 +61,7 @@ func TestDamagedRecordIsSetAside(t *testing.T) {
 
 // The place of a job that cannot be read is not held for ever.
 func TestDamagedRecordGivesUpItsPlace(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
@@ -85,6 +87,7 @@ func TestDamagedRecordGivesUpItsPlace(t *testing.T) {
 
 // A damaged job that was running, and one that waits for its time.
 func TestDamagedRecordElsewhere(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	running := enqueueClosed(t, path, note{N: 1})[0]
 	c := startChild(t, childArgs{Mode: "sleep", File: path})
@@ -127,6 +130,7 @@ func TestDamagedRecordElsewhere(t *testing.T) {
 
 // Open refuses what it does not understand, and leaves it as it is.
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		change func(db *bolt.DB) error
 		want   error
@@ -210,6 +214,7 @@ func refused(t *testing.T, path string, want error) {
 
 // The application closes its database while the queue is at work.
 func TestDatabaseClosedUnderTheQueue(t *testing.T) {
+	t.Parallel()
 	db, err := bolt.Open(filepath.Join(t.TempDir(), "app.db"), 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 	require.NoError(t, err)
 	q, err := stint.New(db, &stint.Config{Logger: quiet, Workers: 4})
@@ -262,6 +267,7 @@ func TestDatabaseClosedUnderTheQueue(t *testing.T) {
 
 // The same with nothing at work: the next write finds out.
 func TestDatabaseClosedUnderAnIdleQueue(t *testing.T) {
+	t.Parallel()
 	db, err := bolt.Open(filepath.Join(t.TempDir(), "app.db"), 0o600, &bolt.Options{Timeout: time.Second})
 	require.NoError(t, err)
 	q, err := stint.New(db, &stint.Config{Logger: quiet})
@@ -269,7 +275,7 @@ func TestDatabaseClosedUnderAnIdleQueue(t *testing.T) {
 	stint.Handle(q, func(context.Context, *stint.Job[note]) error { return nil }, nil)
 	ran := make(chan error, 1)
 	go func() { ran <- q.Run(context.Background()) }()
-	_, err = q.Enqueue(t.Context(), note{}, stint.In(20*time.Millisecond))
+	_, err = q.Enqueue(t.Context(), note{}, stint.In(time.Second))
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
 	require.ErrorIs(t, receive(t, ran), stint.ErrClosed, "the due job found out")

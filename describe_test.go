@@ -13,6 +13,7 @@ import (
 )
 
 func TestDescribe(t *testing.T) {
+	t.Parallel()
 	for text, words := range map[string]string{
 		"* * * * *":                    "every minute",
 		"*/10 * * * *":                 "every 10 minutes",
@@ -88,6 +89,7 @@ func TestDescribe(t *testing.T) {
 
 // Whatever the words, who reads them gets the schedule back.
 func TestDescribeNeverSaysSomethingElse(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(11, *specSeed))
 	for i := range 1000 {
 		text := anySpec(r, i%3 == 0)

@@ -177,6 +177,7 @@ func found(t testing.TB, path string) (there []string) {
 }
 
 func TestEncryptedFile(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(encryptVariable) != "" {
 		t.Skip("its plain files would not be")
 	}
@@ -269,6 +270,7 @@ func TestEncryptedFile(t *testing.T) {
 }
 
 func TestKeysThatDoNotFit(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := func(name, keys string) string {
 		path := filepath.Join(dir, name)
@@ -316,6 +318,7 @@ func TestKeysThatDoNotFit(t *testing.T) {
 }
 
 func TestKeyRing(t *testing.T) {
+	t.Parallel()
 	scenario(t, "a new first key encrypts, the old one still decrypts", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue")
 		q := openWith(t, path, "a")
@@ -434,6 +437,7 @@ func TestKeyRing(t *testing.T) {
 // A new identity, which RepairFile gives to a plain file, would make the whole
 // content unreadable for ever.
 func TestRepairLeavesWhatTheKeysFollowFrom(t *testing.T) {
+	t.Parallel()
 	for _, key := range []string{"file", "secret"} {
 		t.Run(key, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "queue")

@@ -7,6 +7,7 @@ import (
 )
 
 func TestEngaged(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		rec  record

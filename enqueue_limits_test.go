@@ -18,6 +18,7 @@ import (
 )
 
 func TestFullQueue(t *testing.T) {
+	t.Parallel()
 	scenario(t, "MaxJobs bounds the unfinished jobs", func(t *testing.T) {
 		q := open(t, &stint.Config{MaxJobs: 3, KeepCompleted: time.Hour, Workers: 1})
 		gate := make(chan struct{})
@@ -156,6 +157,7 @@ func TestFullQueue(t *testing.T) {
 }
 
 func TestClosedQueue(t *testing.T) {
+	t.Parallel()
 	scenario(t, "every call answers ErrClosed", func(t *testing.T) {
 		db, err := bolt.Open(filepath.Join(t.TempDir(), "app.db"), 0o600, nil)
 		require.NoError(t, err)
@@ -202,6 +204,7 @@ func TestClosedQueue(t *testing.T) {
 }
 
 func TestEnqueueWithAContextThatEnds(t *testing.T) {
+	t.Parallel()
 	scenario(t, "it has ended before", func(t *testing.T) {
 		q := open(t, nil)
 		ctx, cancel := context.WithCancelCause(t.Context())

@@ -15,6 +15,7 @@ import (
 )
 
 func TestEnqueueAll(t *testing.T) {
+	t.Parallel()
 	scenario(t, "one commit, ids in the order of the args", func(t *testing.T) {
 		q := open(t, nil)
 		var args []stint.Args
@@ -116,6 +117,7 @@ func numbered(n int, at func(i int)) iter.Seq[stint.Args] {
 }
 
 func TestEnqueueSeq(t *testing.T) {
+	t.Parallel()
 	scenario(t, "2500 jobs are three commits, and never more than 1000 are held", func(t *testing.T) {
 		q := open(t, nil)
 		before := lastTx(q.DB())

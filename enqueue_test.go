@@ -81,6 +81,7 @@ func (blob) Kind() string { return "blob" }
 func blobOf(size int) blob { return blob{strings.Repeat("x", size-8)} }
 
 func TestEnqueue(t *testing.T) {
+	t.Parallel()
 	scenario(t, "a job is on disk when its call returns", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
 		q := openAt(t, path, nil)
@@ -186,6 +187,7 @@ func TestEnqueue(t *testing.T) {
 }
 
 func TestEnqueueRefuses(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("x", 129)
 	many := make([]string, 101)
 	for i := range many {
@@ -281,6 +283,7 @@ type leaf struct{ V any }
 func (broken) Kind() string { return "broken" }
 
 func TestEnqueueNamesTheFieldThatIsNoJSON(t *testing.T) {
+	t.Parallel()
 	bad := make(chan int)
 	for _, c := range []struct {
 		args broken
@@ -314,6 +317,7 @@ func TestEnqueueNamesTheFieldThatIsNoJSON(t *testing.T) {
 }
 
 func TestArgsSize(t *testing.T) {
+	t.Parallel()
 	scenario(t, "at most the limit", func(t *testing.T) {
 		q := open(t, &stint.Config{MaxArgsSize: 100})
 		for _, size := range []int{99, 100} {

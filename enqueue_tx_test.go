@@ -20,6 +20,7 @@ var (
 )
 
 func TestEnqueueTx(t *testing.T) {
+	t.Parallel()
 	scenario(t, "the job exists when the transaction commits, not before", func(t *testing.T) {
 		q := open(t, nil)
 		seen := handle[note](q, nil, nil)

@@ -39,6 +39,7 @@ func told(events []stint.Event) (lines []string) {
 }
 
 func TestSubscribe(t *testing.T) {
+	t.Parallel()
 	scenario(t, "tells each move of a job in order", func(t *testing.T) {
 		q := open(t, &stint.Config{KeepCompleted: time.Hour})
 		handle(q, func(_ context.Context, job *stint.Job[note]) error {

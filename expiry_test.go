@@ -12,6 +12,7 @@ import (
 )
 
 func TestExpiryAcrossADowntime(t *testing.T) {
+	t.Parallel()
 	scenario(t, "a job whose delay and expiry are both over when Run starts is dead, and nothing else", func(t *testing.T) {
 		q := open(t, nil)
 		handle(q, func(context.Context, *stint.Job[note]) error { panic("it has expired") }, nil)
@@ -39,6 +40,7 @@ func TestExpiryAcrossADowntime(t *testing.T) {
 }
 
 func TestExpiryOfAnInterruptedJob(t *testing.T) {
+	t.Parallel()
 	scenario(t, "a job that has begun in time does not expire when a shutdown interrupts it", func(t *testing.T) {
 		q := open(t, nil)
 		runs := 0
@@ -85,6 +87,7 @@ func TestExpiryOfAnInterruptedJob(t *testing.T) {
 
 // In real time, since the order of the listing is that of the deaths.
 func TestRetryAllDoesNotMeetItsOwnJobsAgain(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	handle(q, func(context.Context, *stint.Job[note]) error { return stint.Kill(errRefused) }, nil)
 	const n = 3000
@@ -99,6 +102,7 @@ func TestRetryAllDoesNotMeetItsOwnJobsAgain(t *testing.T) {
 }
 
 func TestMiddlewareThatHidesTheEndOfTheContext(t *testing.T) {
+	t.Parallel()
 	hide := func(ctx context.Context, _ []*stint.NewJob, next func(context.Context) error) error {
 		_ = next(ctx)
 		return nil

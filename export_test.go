@@ -58,6 +58,7 @@ func sortItems(lines []map[string]any) {
 }
 
 func TestExportAndImport(t *testing.T) {
+	t.Parallel()
 	scenario(t, "keep everything, and the work goes on where it was", func(t *testing.T) {
 		q, before := furnished(t)
 		first := export(t, q)
@@ -150,6 +151,7 @@ func imports(t testing.TB, export string) *stint.Queue {
 }
 
 func TestExportWhileTheQueueIsInUse(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	for range 3 {
 		_, err := q.EnqueueAll(t.Context(), notes(1000))
@@ -191,6 +193,7 @@ func fileSize(t testing.TB, path string) int64 {
 }
 
 func TestExportThatFails(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	for range 3 {
 		_, err := q.EnqueueAll(t.Context(), notes(1000))
@@ -221,6 +224,7 @@ type panickingWriter struct{}
 func (panickingWriter) Write([]byte) (int, error) { panic("of the writer") }
 
 func TestExportSetsUnreadableRecordsAside(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)

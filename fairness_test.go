@@ -45,6 +45,7 @@ func stock(t testing.TB, q *stint.Queue, n int, opts ...stint.Option) []stint.ID
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	handlers := map[string]func(n int) time.Duration{
 		"quick": func(int) time.Duration { return 0 },
 		"slow":  func(int) time.Duration { return time.Second },
@@ -122,6 +123,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestWeights(t *testing.T) {
+	t.Parallel()
 	weighted := func(workers int) *stint.Config {
 		return &stint.Config{Workers: workers, Queues: map[string]stint.QueueConfig{"heavy": {Weight: 3}, "light": {Weight: 1}}}
 	}
@@ -200,6 +202,7 @@ func TestWeights(t *testing.T) {
 }
 
 func TestNoQueueStarves(t *testing.T) {
+	t.Parallel()
 	for name, workers := range map[string]int{"one worker": 1, "ten workers": 10} {
 		scenario(t, "a light queue is served beside 10,000 heavy jobs by "+name, func(t *testing.T) {
 			q := open(t, &stint.Config{Workers: workers, Queues: map[string]stint.QueueConfig{"heavy": {Weight: 50}}})
@@ -251,6 +254,7 @@ func TestNoQueueStarves(t *testing.T) {
 }
 
 func TestPriorities(t *testing.T) {
+	t.Parallel()
 	scenario(t, "order one queue strictly, and ids order one priority", func(t *testing.T) {
 		q := open(t, &stint.Config{Workers: 1})
 		type start struct{ priority, n int }
@@ -333,6 +337,7 @@ func TestPriorities(t *testing.T) {
 
 // What is in front of a lane in memory may have gone on disk.
 func TestJobsBehindThoseThatWentAway(t *testing.T) {
+	t.Parallel()
 	ways := map[string]func(context.Context, *stint.Queue, stint.ID) error{
 		"deleted": func(ctx context.Context, q *stint.Queue, id stint.ID) error { return q.Delete(ctx, id) },
 		"killed":  func(ctx context.Context, q *stint.Queue, id stint.ID) error { return q.Kill(ctx, id, "test") },
@@ -374,6 +379,7 @@ func TestJobsBehindThoseThatWentAway(t *testing.T) {
 }
 
 func TestThousandKinds(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q := open(t, nil)
 		var runs [1000]atomic.Int32

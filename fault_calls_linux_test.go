@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -205,7 +206,9 @@ func TestWriteErrorsThatHeal(t *testing.T) {
 			c.await("committed", len(c.said("committed"))+20)
 			c.stop()
 			for _, line := range c.said("enqueue") {
-				require.Contains(t, line, fault.text)
+				if !strings.Contains(line, syscall.ENOSYS.Error()) { // so ends a call during which strace detaches
+					require.Contains(t, line, fault.text)
+				}
 				require.Contains(t, line, "nothing was changed")
 			}
 			for _, who := range []string{"commit", "run", "close", "twice"} {

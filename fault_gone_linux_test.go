@@ -133,6 +133,7 @@ func loseUnder(t *testing.T, q *stint.Queue, lose func() error) {
 // A transaction of the application's finds out as well, and so does a job that
 // becomes due.
 func TestFileGoneIsFoundByOthers(t *testing.T) {
+	t.Parallel()
 	t.Run("EnqueueTx", func(t *testing.T) {
 		path, _ := lost(t)
 		q, err := tryOpen(path, &stint.Config{Logger: quiet})
@@ -161,6 +162,7 @@ func TestFileGoneIsFoundByOthers(t *testing.T) {
 
 // After the file is back in its place everything is there.
 func TestFileMovedAwayAndBack(t *testing.T) {
+	t.Parallel()
 	path, _ := lost(t)
 	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)

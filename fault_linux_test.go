@@ -302,6 +302,7 @@ func fillDisk(t *testing.T, path string) {
 // Open may fail on a full disk after a crash, but then it has changed nothing:
 // the crash is counted once, by the Open that succeeds.
 func TestOpenOnAFullDiskAfterACrash(t *testing.T) {
+	t.Parallel()
 	dir := tmpfs(t, "3m")
 	path := filepath.Join(dir, "queue.db")
 	var jobs []stint.Args
@@ -374,6 +375,7 @@ func TestFullFileSystem(t *testing.T) {
 
 // A limit on the size of files acts on the growth of the file alone.
 func TestFileSizeLimit(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	c := startChild(t, childArgs{Mode: "limited", File: path})
 	c.succeeds()
@@ -549,7 +551,8 @@ func inject(t *testing.T, c *child, call, how string) (end func()) {
 		t.Skip("strace is not installed")
 	}
 	var out lockedBuffer
-	cmd := exec.Command(strace, "-f", "-e", "trace="+call, "-e", "inject="+call+":"+how, "-p", strconv.Itoa(c.cmd.Process.Pid))
+	either := "/^" + call + "(64)?$" // ftruncate64 is what processes of 32 bits call
+	cmd := exec.Command(strace, "-f", "-e", "trace="+either, "-e", "inject="+either+":"+how, "-p", strconv.Itoa(c.cmd.Process.Pid))
 	cmd.Stderr = &out
 	require.NoError(t, cmd.Start())
 	ended := make(chan struct{})
@@ -609,6 +612,7 @@ func acknowledged(t *testing.T, path string, c *child) {
 }
 
 func TestSyncErrorInAProcess(t *testing.T) {
+	t.Parallel()
 	for _, count := range []string{"1+", "2+", "3+"} {
 		t.Run("from call "+count, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "queue.db")
@@ -636,6 +640,7 @@ func TestSyncErrorInAProcess(t *testing.T) {
 // A write that fails has changed nothing: its callers are told, completions
 // are tried again, and work goes on.
 func TestWriteErrorInAProcess(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	c := startChild(t, childArgs{Mode: "busy", File: path})
 	c.await("stored", 50)

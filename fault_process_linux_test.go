@@ -121,6 +121,7 @@ func TestStoppedProcess(t *testing.T) {
 
 // A program that this one has started holds neither the file nor its lock.
 func TestProgramsStartedKeepNoLock(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)

@@ -17,6 +17,7 @@ import (
 
 // What a worker has is another matter than what waits.
 func TestFoldAndRuns(t *testing.T) {
+	t.Parallel()
 	scenario(t, "a running job is not changed: one more waits, and takes the rest", func(t *testing.T) {
 		q := open(t, nil)
 		release := make(chan error)
@@ -181,6 +182,7 @@ func TestFoldAndRuns(t *testing.T) {
 }
 
 func TestFoldMeetsOtherModes(t *testing.T) {
+	t.Parallel()
 	replace := stint.Unique(stint.Replace(), stint.ByKey("k"))
 	for name, mode := range map[string]stint.UniqueOption{"until it is done": stint.ByKey("k"), "for a period": stint.ForPeriod(time.Hour)} {
 		scenario(t, "a job that holds the place "+name+": folded into while it waits, and else a duplicate", func(t *testing.T) {

@@ -93,6 +93,7 @@ func waits(t testing.TB, q *stint.Queue, id stint.ID, state stint.State, args st
 }
 
 func TestFold(t *testing.T) {
+	t.Parallel()
 	modes := []struct {
 		name  string
 		opt   stint.Option
@@ -182,6 +183,7 @@ func TestFold(t *testing.T) {
 }
 
 func TestFoldIsUndone(t *testing.T) {
+	t.Parallel()
 	errNo := errors.New("no")
 
 	scenario(t, "with the transaction of the caller", func(t *testing.T) {

@@ -25,6 +25,7 @@ import (
 func late(tx *bolt.Tx, fn func()) { tx.OnCommit(fn) }
 
 func TestJobSeenBeforeItIsAnnouncedRunsOnce(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	started := make(chan int, 100)
 	release := make(chan struct{})
@@ -54,6 +55,7 @@ func TestJobSeenBeforeItIsAnnouncedRunsOnce(t *testing.T) {
 }
 
 func TestDueJobOfALaneNotYetAnnounced(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	ran := make(chan string, 100)
 	stint.Handle(q, func(context.Context, *stint.Job[note]) error { ran <- "note"; return nil }, nil)
@@ -75,6 +77,7 @@ func TestDueJobOfALaneNotYetAnnounced(t *testing.T) {
 // The same without a helping hand: many transactions, quick handlers, all ways
 // to complete a job.
 func TestForeignTransactionsUnderLoad(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q := openAt(t, path, nil)
 	const writers, each = 4, 150
@@ -128,6 +131,7 @@ func TestForeignTransactionsUnderLoad(t *testing.T) {
 
 // Completing twice in one transaction must not count twice.
 func TestCompleteTxTwice(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	handled := make(chan error, 10)
 	stint.Handle(q, func(_ context.Context, job *stint.Job[note]) error {

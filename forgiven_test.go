@@ -58,6 +58,7 @@ func climb(t *testing.T, job climber) (info stint.Info, deaths int) {
 }
 
 func TestLongJobThatGetsOnIsNoSuspect(t *testing.T) {
+	t.Parallel()
 	t.Run("however often the process dies on its way", func(t *testing.T) {
 		info, deaths := climb(t, climber{Rungs: 8})
 		require.Equal(t, stint.Completed, info.State, info.Reason)
@@ -71,6 +72,7 @@ func TestLongJobThatGetsOnIsNoSuspect(t *testing.T) {
 }
 
 func TestInterruptionRemembersThatAJobGotOn(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	id := enqueueClosed(t, path, climber{Rungs: 8})[0]
 	require.NotZero(t, startChild(t, childArgs{Mode: "climb", File: path}).wait())

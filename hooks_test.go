@@ -38,6 +38,7 @@ func (d *diary) read() []string {
 func kills(context.Context, *stint.Job[note]) error { return stint.Kill(errOops) }
 
 func TestOnDeath(t *testing.T) {
+	t.Parallel()
 	scenario(t, "is called once for each death, after it is on disk", func(t *testing.T) {
 		var deaths diary
 		var q *stint.Queue
@@ -123,6 +124,7 @@ func TestOnDeath(t *testing.T) {
 }
 
 func TestWorkMiddleware(t *testing.T) {
+	t.Parallel()
 	around := func(d *diary, name string) stint.WorkMiddleware {
 		return func(ctx context.Context, job *stint.Work, next func(context.Context) error) error {
 			d.note("%s in %s %d", name, job.Kind, job.Attempt)

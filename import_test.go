@@ -58,6 +58,7 @@ func edited(export string) string {
 }
 
 func TestImportRefusesWhatIsNoWholeExport(t *testing.T) {
+	t.Parallel()
 	whole := furnishedExport(t)
 	t.Run("cut short, wherever", func(t *testing.T) {
 		for at := 1; at < len(whole)-1; at += 1 + len(whole)/150 {
@@ -125,6 +126,7 @@ func (r *brokenReader) Read(p []byte) (int, error) {
 }
 
 func TestImportNamesTheLineAndTheField(t *testing.T) {
+	t.Parallel()
 	whole := edited(furnishedExport(t))
 	lines := strings.SplitAfter(whole, "\n")
 	for _, c := range []struct{ line, from, to, field string }{
@@ -179,6 +181,7 @@ func TestImportNamesTheLineAndTheField(t *testing.T) {
 }
 
 func TestImportOfAnEditedExport(t *testing.T) {
+	t.Parallel()
 	without := func(t *testing.T, export, pattern string) string {
 		t.Helper()
 		var kept []string
@@ -251,6 +254,7 @@ func TestImportOfAnEditedExport(t *testing.T) {
 }
 
 func TestImportKeepsUniquePlaces(t *testing.T) {
+	t.Parallel()
 	scenario(t, "and periods that outlive their jobs, until they end", func(t *testing.T) {
 		q := open(t, nil)
 		stint.Handle(q, func(context.Context, *stint.Job[note]) error { return nil }, nil)
@@ -278,6 +282,7 @@ func TestImportKeepsUniquePlaces(t *testing.T) {
 }
 
 func TestExportOfAnEncryptedFile(t *testing.T) {
+	t.Parallel()
 	scenario(t, "is plain, and is encrypted again by Import", func(t *testing.T) {
 		keys := [][]byte{bytes.Repeat([]byte{7}, 32)}
 		q := open(t, &stint.Config{Workers: 8, KeepCompleted: -1, Keys: keys})
@@ -324,6 +329,7 @@ func childImport(args childArgs) {
 }
 
 func TestKillDuringAnImport(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	for range 2 {
 		_, err := q.EnqueueAll(t.Context(), notes(1000))

@@ -14,6 +14,7 @@ import (
 )
 
 func TestEqualItems(t *testing.T) {
+	t.Parallel()
 	long := func(n int) stint.Args { return other{strings.Repeat("x", 300) + fmt.Sprint(n)} }
 	for name, item := range map[string]func(int) stint.Args{"short": func(n int) stint.Args { return note{n} }, "long": long} {
 		items := func(end int) iter.Seq[stint.Args] {
@@ -75,6 +76,7 @@ func TestEqualItems(t *testing.T) {
 
 // Items that are finished bar equal ones until their batch is stored.
 func TestFinishedItemsAreForgotten(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		path := t.TempDir() + "/queue.db"
 		q := openAt(t, path, nil)
@@ -102,6 +104,7 @@ func TestFinishedItemsAreForgotten(t *testing.T) {
 }
 
 func TestJobsOfABatch(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q := open(t, nil)
 		id := enqueueBatch(t, q, notesThen(1500, func(yield func(stint.Args) bool) {

@@ -27,6 +27,7 @@ func logLines(log string) []string {
 }
 
 func TestJobLog(t *testing.T) {
+	t.Parallel()
 	scenario(t, "goes to Config.Logger with the job's attributes, and is kept as text", func(t *testing.T) {
 		var out bytes.Buffer
 		_, info := inRuns(t, &stint.Config{
@@ -176,6 +177,7 @@ func TestJobLog(t *testing.T) {
 }
 
 func TestJobLogFromManyGoroutines(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		_, info := inRuns(t, nil, func(_ context.Context, job *stint.Job[note], _ int) error {
 			var wg sync.WaitGroup

@@ -22,6 +22,7 @@ func fullLedger() *ledger {
 }
 
 func TestLedgerIsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
 	for _, l := range []*ledger{{}, fullLedger()} {
 		got, err := decodeLedger("night", l.encode("night"))
 		require.NoError(t, err)
@@ -52,6 +53,7 @@ func FuzzLedger(f *testing.F) {
 
 // A clock that was wrong has let Until pass; Run learns that it was.
 func TestScheduleLivesAgainWhenTheClockGoesBack(t *testing.T) {
+	t.Parallel()
 	parsed, err := parseSpec("0 3 * * *", "UTC")
 	require.NoError(t, err)
 	now, until := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -19,6 +19,7 @@ import (
 // Random jobs, verbs, transactions, waits and restarts; after each step the
 // counts, the listings and the file have to agree.
 func TestRandomLife(t *testing.T) {
+	t.Parallel()
 	scenario(t, "counts, listings and file agree at every step", func(t *testing.T) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)

@@ -9,6 +9,7 @@ import (
 )
 
 func TestHolderIn(t *testing.T) {
+	t.Parallel()
 	const locks = `1: POSIX  ADVISORY  WRITE 10 08:02:77 0 EOF
 2: FLOCK  ADVISORY  WRITE 11 08:03:77 0 EOF
 3: FLOCK  ADVISORY  WRITE 12 08:02:77 0 EOF

@@ -20,6 +20,7 @@ import (
 )
 
 func TestDebounce(t *testing.T) {
+	t.Parallel()
 	const quiet, most = 10 * time.Second, time.Minute
 	debounce := stint.Unique(stint.Debounce(quiet, most))
 
@@ -102,6 +103,7 @@ func seconds(n ...int) (d []time.Duration) {
 }
 
 func TestFoldOptionsThatMakeNoSense(t *testing.T) {
+	t.Parallel()
 	concat := stint.Merge(func(a, _ other) other { return a })
 	for _, c := range []struct {
 		name string
@@ -157,6 +159,7 @@ func (o odd) MarshalJSON() ([]byte, error) {
 }
 
 func TestMergeRefuses(t *testing.T) {
+	t.Parallel()
 	errLost := errors.New("lost")
 	for _, c := range []struct {
 		name string
@@ -233,6 +236,7 @@ func TestMergeRefuses(t *testing.T) {
 // Nothing is lost: 64 goroutines enqueue 10,000 events in all ways, while
 // workers run what has gathered, sometimes fail, and sometimes commit.
 func TestMergeLosesNothing(t *testing.T) {
+	t.Parallel()
 	q := open(t, &stint.Config{Workers: 4})
 	var total, runs atomic.Int64
 	stint.Handle(q, func(_ context.Context, job *stint.Job[opens]) error {
@@ -299,6 +303,7 @@ func inOrder(t *testing.T, by []int) {
 }
 
 func TestMergeKeepsTheOrder(t *testing.T) {
+	t.Parallel()
 	for _, family := range families[:4] {
 		events := 100
 		if family.name == "EnqueueSeq" {

@@ -22,6 +22,7 @@ func around(t *testing.T, chain ...stint.EnqueueMiddleware) *stint.Queue {
 }
 
 func TestEnqueueMiddleware(t *testing.T) {
+	t.Parallel()
 	scenario(t, "the first is outermost, and each sees the jobs and the outcome", func(t *testing.T) {
 		var trace []string
 		note1 := func(name string) stint.EnqueueMiddleware {

@@ -92,11 +92,15 @@ func requireOnly(t *testing.T, dir string, names ...string) {
 
 // openDescriptors counts those of this process, or is 0 where it cannot.
 func openDescriptors() int {
+	if r, w, err := os.Pipe(); err == nil { // from now on the runtime has those that it keeps itself
+		_, _ = r.Close(), w.Close()
+	}
 	entries, _ := os.ReadDir("/proc/self/fd")
 	return len(entries)
 }
 
 func TestOpenFileCreates(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir() // on the disk, for once
 	path := filepath.Join(dir, "queue.db")
 
@@ -123,6 +127,7 @@ func TestOpenFileCreates(t *testing.T) {
 
 // A small queue stays a small file, and Config.MaxFileSize is kept.
 func TestOpenFileGrowsInSmallSteps(t *testing.T) {
+	t.Parallel()
 	for _, limit := range []int{0, 512 << 10, 3 << 20, 20 << 20} {
 		path := filepath.Join(fastDir(t), "queue.db")
 		cfg, _ := openFileConfig(0)
@@ -154,6 +159,7 @@ func TestOpenFileGrowsInSmallSteps(t *testing.T) {
 }
 
 func TestOpenFileTakesAnEmptyFileForNew(t *testing.T) {
+	t.Parallel()
 	dir := fastDir(t)
 	path := filepath.Join(dir, "queue.db")
 	require.NoError(t, os.WriteFile(path, nil, 0o644))
@@ -166,6 +172,7 @@ func TestOpenFileTakesAnEmptyFileForNew(t *testing.T) {
 }
 
 func TestOpenFileFollowsLinks(t *testing.T) {
+	t.Parallel()
 	dir := fastDir(t)
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "data", "deep"), 0o700))
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "links"), 0o700))
@@ -281,11 +288,13 @@ func requireOpensOnceMended(t *testing.T, path string) {
 }
 
 func TestOpenFileRefusesAnEmptyPath(t *testing.T) {
+	t.Parallel()
 	_, _, err := openQuick("")
 	require.ErrorIs(t, err, ErrConfig)
 }
 
 func TestOpenFileWithoutPermission(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() == 0 {
 		t.Skip("root may do everything")
 	}
@@ -308,6 +317,7 @@ func TestOpenFileWithoutPermission(t *testing.T) {
 }
 
 func TestOpenFileOnAReadOnlyFileSystem(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "tmpfs", dir).CombinedOutput(); err != nil {
 		t.Skipf("cannot mount: %v: %s", err, out)
@@ -327,6 +337,7 @@ func TestOpenFileOnAReadOnlyFileSystem(t *testing.T) {
 }
 
 func TestOpenFileOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", dir).CombinedOutput(); err != nil {
 		t.Skipf("cannot mount: %v: %s", err, out)
@@ -340,6 +351,7 @@ func TestOpenFileOnAFullDisk(t *testing.T) {
 }
 
 func TestOpenFileWarnsOfReaders(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(fastDir(t), "queue.db")
 	makeBoltFile(t, path, 4096)
 	for mode, warns := range map[fs.FileMode]bool{0o600: false, 0o640: true, 0o604: true} {
@@ -353,6 +365,7 @@ func TestOpenFileWarnsOfReaders(t *testing.T) {
 }
 
 func TestOpenFileTwiceInOneProcess(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(fastDir(t), "queue.db")
 	db, _, err := openQuick(path)
 	require.NoError(t, err)
@@ -394,6 +407,7 @@ func lockHolderIsKnown() bool {
 // TestOpenFileChild is no test: it is what the other processes of the tests
 // below do. It opens the file, says so, and closes it when its input ends.
 func TestOpenFileChild(t *testing.T) {
+	t.Parallel()
 	path := os.Getenv("STINT_OPEN_FILE_CHILD")
 	if path == "" {
 		t.Skip("only for other tests")
@@ -474,6 +488,7 @@ func TestOpenFileHeldByAnotherProcess(t *testing.T) {
 // Several processes meet at a name where no file is, or an empty one. All get
 // the same file, or one of them would lose its jobs.
 func TestOpenFileCreatedByManyProcesses(t *testing.T) {
+	t.Parallel()
 	for _, empty := range []bool{false, true} {
 		dir := fastDir(t)
 		path := filepath.Join(dir, "queue.db")
@@ -514,6 +529,7 @@ func TestOpenFileCreatedByManyProcesses(t *testing.T) {
 // The lock is on the file, not on its name: who waited for a file that was
 // replaced meanwhile must get the new one.
 func TestOpenFileReplacedWhileWaiting(t *testing.T) {
+	t.Parallel()
 	dir := fastDir(t)
 	path, other := filepath.Join(dir, "queue.db"), filepath.Join(dir, "other.db")
 	db, _, err := openQuick(other)
@@ -537,6 +553,7 @@ func TestOpenFileReplacedWhileWaiting(t *testing.T) {
 }
 
 func TestPutInPlaceReplacesNothing(t *testing.T) {
+	t.Parallel()
 	noLinks := func(string, string) error { return syscall.EPERM }
 	for name, link := range map[string]func(string, string) error{"links": os.Link, "no links": noLinks} {
 		t.Run(name, func(t *testing.T) {
@@ -574,6 +591,7 @@ func (r *recorder) WriteAt(b []byte, at int64) (int, error) {
 }
 
 func TestReassert(t *testing.T) {
+	t.Parallel()
 	r := &recorder{}
 	r.Reset([]byte("aaaabbbbcccc"))
 	synced := 0
@@ -591,6 +609,7 @@ func TestReassert(t *testing.T) {
 // Damage that gets past the preflight is still no panic where bbolt panics in
 // our own goroutine, and the lock is free afterwards.
 func TestCallBoltRecovers(t *testing.T) {
+	t.Parallel()
 	dir := fastDir(t)
 	for name, damage := range map[string]func(b []byte){
 		"list of free pages": func(b []byte) { nativeOrder.PutUint16(b[2*4096+8:], boltLeaf) },

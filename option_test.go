@@ -19,6 +19,7 @@ import (
 )
 
 func TestConfig(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		cfg  stint.Config
@@ -75,6 +76,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestPolicyRefuses(t *testing.T) {
+	t.Parallel()
 	nothing := func(context.Context, *stint.Job[note]) error { return nil }
 	for name, policy := range map[string]*stint.Policy{
 		"negative MaxAttempts": {MaxAttempts: -1},
@@ -92,6 +94,7 @@ func TestPolicyRefuses(t *testing.T) {
 }
 
 func TestMaxAttemptsOption(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ ask, want int }{{1, 1}, {3, 3}, {40, 40}} {
 		scenario(t, stint.ID(c.ask).String()+" overrides the Policy", func(t *testing.T) {
 			q := open(t, nil)
@@ -117,6 +120,7 @@ func TestMaxAttemptsOption(t *testing.T) {
 }
 
 func TestTags(t *testing.T) {
+	t.Parallel()
 	scenario(t, "reach the handler, add up, and are each job's own", func(t *testing.T) {
 		q := open(t, nil)
 		var mu sync.Mutex

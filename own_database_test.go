@@ -17,6 +17,7 @@ import (
 )
 
 func TestTransactionsOfTheApplication(t *testing.T) {
+	t.Parallel()
 	scenario(t, "bring any number of jobs, and the counts are right at once", func(t *testing.T) {
 		q := open(t, nil)
 		for _, err := range []error{nil, errRolledBack, nil} {
@@ -100,6 +101,7 @@ func TestTransactionsOfTheApplication(t *testing.T) {
 }
 
 func TestKey(t *testing.T) {
+	t.Parallel()
 	keys := func(t *testing.T, path string) (keys []string) {
 		q := openAt(t, path, nil)
 		stint.Handle(q, func(_ context.Context, job *stint.Job[note]) error {
@@ -123,6 +125,7 @@ func TestKey(t *testing.T) {
 }
 
 func TestNewOnTheApplicationsDatabase(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.db")
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 	require.NoError(t, err)
@@ -161,6 +164,7 @@ func TestNewOnTheApplicationsDatabase(t *testing.T) {
 
 // bbolt copies a database by opening the target the way it opened the file.
 func TestCopyOfTheDatabase(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	id := enqueue(t, q, note{N: 1})
 	copied := filepath.Join(t.TempDir(), "copy.db")

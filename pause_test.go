@@ -15,6 +15,7 @@ import (
 )
 
 func TestPause(t *testing.T) {
+	t.Parallel()
 	scenario(t, "lets running jobs go on and starts no others until Resume", func(t *testing.T) {
 		q := open(t, &stint.Config{Workers: 3})
 		var begun, done atomic.Int32

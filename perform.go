@@ -16,6 +16,9 @@ func (q *Queue) Perform(ctx context.Context, args Args) error {
 	if isNil(args) {
 		return errNilArgs
 	}
+	if ctx == nil {
+		panic("stint: Perform was called with a nil context; pass context.Background()")
+	}
 	h := q.handlerOf(args.Kind())
 	if h == nil {
 		return fmt.Errorf("%w: %q; register one with Handle", ErrUnknownKind, args.Kind())

@@ -14,6 +14,7 @@ import (
 )
 
 func TestPerform(t *testing.T) {
+	t.Parallel()
 	scenario(t, "runs the handler here and now and stores nothing", func(t *testing.T) {
 		q := open(t, nil)
 		type key struct{}

@@ -17,6 +17,7 @@ import (
 // What a clock that was wrong leaves behind. Each visit is a process whose
 // clock begins at its time; the schedule is registered before Run or during it.
 func TestSchedulesOutliveWrongClocks(t *testing.T) {
+	t.Parallel()
 	type visit struct {
 		at, until time.Time
 		do        func(t *testing.T, q *stint.Queue)
@@ -97,6 +98,7 @@ func spoil(t *testing.T, q *stint.Queue, name string) {
 }
 
 func TestDamagedSchedule(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q, d := keeping(t, newPath(t), 0)
 		periodic(t, q, "@every 1h")
@@ -127,6 +129,7 @@ func TestDamagedSchedule(t *testing.T) {
 }
 
 func TestScheduleEdges(t *testing.T) {
+	t.Parallel()
 	scenario(t, "RunSchedule does not wait for the Jitter", func(t *testing.T) {
 		q, d := keeping(t, newPath(t), 0)
 		periodic(t, q, "0 3 * * *", stint.Jitter(6*time.Hour))
@@ -294,6 +297,7 @@ func TestScheduleEdges(t *testing.T) {
 // Times that a clock shows again are not run again, and are in the history
 // once, however often the program starts meanwhile.
 func TestHeldBackIsInTheHistory(t *testing.T) {
+	t.Parallel()
 	path := newPath(t)
 	for _, at := range []int{0, 10, 20} {
 		bubble(t, func(t *testing.T) {
@@ -322,6 +326,7 @@ func TestHeldBackIsInTheHistory(t *testing.T) {
 }
 
 func TestScheduleBounds(t *testing.T) {
+	t.Parallel()
 	scenario(t, "a thousand runs wait, and no more", func(t *testing.T) {
 		path := newPath(t)
 		all := []stint.PeriodicOption{stint.InZone("UTC"), stint.Missed(stint.All(1000, 1000*time.Hour))}
@@ -368,6 +373,7 @@ func TestScheduleBounds(t *testing.T) {
 
 // Items that end before their planner does are not forgotten when it ends.
 func TestScheduleRemembersHowItsBatchEnded(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q := open(t, nil)
 		require.NoError(t, stint.PeriodicBatch(q, "report", "0 3 * * *",
@@ -397,6 +403,7 @@ func TestScheduleRemembersHowItsBatchEnded(t *testing.T) {
 
 // However much was missed, a transaction makes up for a bounded part of it.
 func TestMissedRunsAreEnqueuedInPortions(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		path := newPath(t)
 		register := func(q *stint.Queue) {

@@ -97,6 +97,7 @@ const (
 
 // A year of nights, with two clock changes: each night has one run.
 func TestEachNightRunsOnce(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q, d := keeping(t, newPath(t), 0)
 		zone, err := time.LoadLocation("Europe/Berlin")
@@ -165,6 +166,7 @@ func TestNightsOfTheWorld(t *testing.T) {
 
 // The program is down for two weeks.
 func TestMissed(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		policy  stint.MissedPolicy
 		spec    string
@@ -223,6 +225,7 @@ func TestMissed(t *testing.T) {
 }
 
 func TestOverlap(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		policy stint.OverlapPolicy
 		want   string // occurrences of two hours and when they started; a run takes 24 minutes
@@ -283,6 +286,7 @@ func TestOverlap(t *testing.T) {
 }
 
 func TestScheduleOptions(t *testing.T) {
+	t.Parallel()
 	scenario(t, "Starting and Until bound it", func(t *testing.T) {
 		q, d := keeping(t, newPath(t), 0)
 		periodic(t, q, "0 3 * * *", stint.InZone("UTC"), stint.Starting(utc(2000, 1, 5, 3, 0)), stint.Until(utc(2000, 1, 7, 3, 0)))
@@ -342,6 +346,7 @@ func TestScheduleOptions(t *testing.T) {
 }
 
 func TestBadSchedules(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q := open(t, nil)
 		for name, c := range map[string]struct {
@@ -393,6 +398,7 @@ type badArgs struct{ F func() }
 func (badArgs) Kind() string { return "bad" }
 
 func TestScheduleChanges(t *testing.T) {
+	t.Parallel()
 	scenario(t, "a changed spec keeps the history", func(t *testing.T) {
 		q, d := keeping(t, newPath(t), 0)
 		periodic(t, q, "0 3 * * *", stint.InZone("UTC"))
@@ -474,6 +480,7 @@ func TestScheduleChanges(t *testing.T) {
 }
 
 func TestPauseSchedule(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		path := newPath(t)
 		q, d := keeping(t, path, 0)
@@ -507,6 +514,7 @@ func TestPauseSchedule(t *testing.T) {
 }
 
 func TestRunScheduleAndBackfill(t *testing.T) {
+	t.Parallel()
 	scenario(t, "run now, but not beside an unfinished run", func(t *testing.T) {
 		q, d := keeping(t, newPath(t), time.Hour)
 		periodic(t, q, "0 3 * * *")
@@ -575,6 +583,7 @@ func TestRunScheduleAndBackfill(t *testing.T) {
 // A clock that jumps: a queue closed in one bubble is opened in another, whose
 // time begins in the year 2000 again.
 func TestClockJumps(t *testing.T) {
+	t.Parallel()
 	inBubbles := func(t *testing.T, spec string, visits ...func(t *testing.T, q *stint.Queue, d *logbook)) {
 		path := newPath(t)
 		for _, visit := range visits {
@@ -634,6 +643,7 @@ func TestClockJumps(t *testing.T) {
 
 // A thousand schedules cost nothing between their times.
 func TestIdleSchedulesDoNotWakeUp(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q, d := keeping(t, newPath(t), 0)
 		for i := range 1000 { // two fire at each full minute from 03:00 on

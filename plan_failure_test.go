@@ -18,6 +18,7 @@ import (
 )
 
 func TestPlannerThatFails(t *testing.T) {
+	t.Parallel()
 	// A planner that gives up in the middle of each attempt but the last.
 	giveUp := map[string]func(yield func(note, error) bool){
 		"by an error": func(yield func(note, error) bool) { yield(note{}, errOops) },
@@ -217,6 +218,7 @@ func (o oddItem) MarshalJSON() ([]byte, error) {
 }
 
 func TestDeadPlanner(t *testing.T) {
+	t.Parallel()
 	// prepared is a batch whose planner dies after 10 items, of which the last waits
 	// for its retry.
 	prepared := func(t *testing.T, cfg *stint.Config) (q *stint.Queue, id stint.ID, mended *bool, told func() []stint.BatchInfo) {

@@ -75,6 +75,7 @@ func requireOnce(t *testing.T, runs *[10_000]atomic.Int32, n int) {
 }
 
 func TestPeriodicBatch(t *testing.T) {
+	t.Parallel()
 	scenario(t, "plans its items each time, and one batch after the other", func(t *testing.T) {
 		q := open(t, nil)
 		told := ends(q)
@@ -219,6 +220,7 @@ type planJob struct{}
 func (planJob) Kind() string { return "plan/nightly" }
 
 func TestPlannerAndMiddleware(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		var groups []int
 		var kinds []string
@@ -251,6 +253,7 @@ func TestPlannerAndMiddleware(t *testing.T) {
 }
 
 func TestMiddlewareThatKeepsItemsBack(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q := open(t, &stint.Config{EnqueueMiddleware: []stint.EnqueueMiddleware{
 			func(ctx context.Context, jobs []*stint.NewJob, next func(context.Context) error) error {

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -87,6 +89,7 @@ func check(t testing.TB, path string) {
 	require.NoError(t, err)
 	require.Empty(t, stint.CheckDB(db))
 	require.NoError(t, db.Close())
+	stint.LetGo()
 }
 
 // run works the queue in the background until the test ends or stop is
@@ -116,6 +119,7 @@ func bubble(t *testing.T, fn func(t *testing.T)) {
 }
 
 func TestEnqueueAndRun(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q := open(t, nil)
 		var seen atomic.Int64
@@ -141,6 +145,7 @@ func TestEnqueueAndRun(t *testing.T) {
 }
 
 func TestRetriesOverTwentyDays(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q := open(t, nil)
 		attempts := 0
@@ -169,4 +174,19 @@ func TestRetriesOverTwentyDays(t *testing.T) {
 func eventually(t *testing.T, cond func() bool, what string, args ...any) {
 	t.Helper()
 	require.Eventually(t, cond, 20*time.Second, time.Millisecond, append([]any{what}, args...)...)
+}
+
+// economical is fewer where the race detector makes everything slow. The states
+// are the same with it and without.
+func economical(n int) int {
+	if withRaceDetector() {
+		return n / 4
+	}
+	return n
+}
+
+// withRaceDetector says whether this binary looks for races.
+func withRaceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }

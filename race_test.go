@@ -34,6 +34,7 @@ type stress struct{ N int }
 func (stress) Kind() string { return "stress" }
 
 func TestStress(t *testing.T) {
+	t.Parallel()
 	seed := *stressSeed
 	if seed == 0 {
 		seed = rand.Uint64()

@@ -82,6 +82,7 @@ func records() map[string]record {
 }
 
 func TestRecord(t *testing.T) {
+	t.Parallel()
 	for name, want := range records() {
 		t.Run(name+": comes back as it was", func(t *testing.T) {
 			for _, id := range []uint64{1, 255, 1 << 40, math.MaxUint64} {
@@ -156,6 +157,7 @@ func TestRecord(t *testing.T) {
 }
 
 func TestAddAttempt(t *testing.T) {
+	t.Parallel()
 	r := record{}
 	for i := range 25 {
 		before := slices.Clone(r.attempts)
@@ -173,6 +175,7 @@ func TestAddAttempt(t *testing.T) {
 }
 
 func TestCut(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		s    string
 		size int
@@ -193,6 +196,7 @@ func TestCut(t *testing.T) {
 }
 
 func TestMicros(t *testing.T) {
+	t.Parallel()
 	require.Zero(t, micros(time.Time{}))
 	require.True(t, fromMicros(0).IsZero())
 	for _, at := range []time.Time{
@@ -292,6 +296,7 @@ func checkBlock(t testing.TB, number, bits, bound uint64, stopAfter int) {
 }
 
 func TestReadyBlocks(t *testing.T) {
+	t.Parallel()
 	patterns := []uint64{0, 1, 1 << 63, 1<<63 | 1, math.MaxUint64, 0xaaaa_aaaa_aaaa_aaaa, 0x8000_0001_8000_0001, 6}
 	for _, bits := range patterns {
 		for _, number := range []uint64{0, 1, 1 << 30, 1<<58 - 1} {
@@ -321,6 +326,7 @@ func FuzzReadyBlocks(f *testing.F) {
 }
 
 func TestRunningList(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(3, 4))
 	for _, size := range []int{0, 1, 2, 127, 128, 129, 1000} {
 		for _, suspects := range []int{0, 1, 20} {

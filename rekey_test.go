@@ -20,6 +20,7 @@ import (
 var rekeyKills = flag.Int("rekey.kills", 8, "how often a process that rekeys is killed")
 
 func TestRekey(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(encryptVariable) != "" {
 		t.Skip("its plain files would not be")
 	}
@@ -148,6 +149,7 @@ func appData(tx *bolt.Tx, value string) error {
 }
 
 func TestRekeyRefuses(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue")
 	q := openWith(t, path, "a")
 	id := enqueue(t, q, secret{"planted-args"})
@@ -198,6 +200,7 @@ func init() {
 
 // A process that is killed while it rekeys leaves the old file or the new one.
 func TestRekeyKilled(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue")
 	q, err := stint.Open(path, &stint.Config{Logger: quiet, Keys: keyOf("a")})
 	require.NoError(t, err)

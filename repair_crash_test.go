@@ -30,6 +30,7 @@ var repairKills = flag.Int("repair.kills", 5, "how often a repair is killed")
 
 // A repair that is killed anywhere is begun anew.
 func TestRepairIsKilled(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)

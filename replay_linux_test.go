@@ -236,6 +236,7 @@ func unquote(s string) []byte {
 }
 
 func TestParseTrace(t *testing.T) {
+	t.Parallel()
 	calls, err := parseTrace([]byte(`7 openat(AT_FDCWD, "/a, \"b\"", O_RDWR|O_CREAT, 0666) = 5
 8 pwrite64(5, "a\0b\0001\377\\\n)", 9, 4096 <unfinished ...>
 7 fsync(5) = -1 EIO (Input/output error) (INJECTED)

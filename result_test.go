@@ -33,6 +33,7 @@ var completions = map[string]func(q *stint.Queue, job *stint.Work) error{
 }
 
 func TestResult(t *testing.T) {
+	t.Parallel()
 	for way, complete := range completions {
 		scenario(t, "is stored with a completion by "+way+" and kept for an hour", func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "queue.db")
@@ -142,6 +143,7 @@ func wait(ctx context.Context, q *stint.Queue, id stint.ID) <-chan waited {
 }
 
 func TestWait(t *testing.T) {
+	t.Parallel()
 	for _, keep := range []time.Duration{0, time.Hour} {
 		for way, complete := range completions {
 			scenario(t, "returns when the job is completed by "+way+", with KeepCompleted "+keep.String(), func(t *testing.T) {
@@ -354,6 +356,7 @@ func TestWait(t *testing.T) {
 
 // Nobody misses the end of a job, whenever it comes.
 func TestWaitUnderLoad(t *testing.T) {
+	t.Parallel()
 	q := open(t, &stint.Config{Workers: 8})
 	stint.Handle(q, func(_ context.Context, job *stint.Job[note]) error {
 		if err := job.SetResult(job.Args.N); err != nil {
@@ -390,6 +393,7 @@ func TestWaitUnderLoad(t *testing.T) {
 
 // A transaction that somebody holds open does not hold up who wants to leave.
 func TestWaitBehindALongTransaction(t *testing.T) {
+	t.Parallel()
 	q := open(t, nil)
 	id := enqueue(t, q, note{})
 	tx, err := q.DB().Begin(true)

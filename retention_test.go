@@ -15,6 +15,7 @@ import (
 // How long ended jobs are kept.
 
 func TestKeepCompleted(t *testing.T) {
+	t.Parallel()
 	scenario(t, "not at all by default", func(t *testing.T) {
 		q := open(t, nil)
 		handle[note](q, nil, nil)
@@ -85,6 +86,7 @@ func TestKeepCompleted(t *testing.T) {
 }
 
 func TestDeadSet(t *testing.T) {
+	t.Parallel()
 	kill := func(t *testing.T, q *stint.Queue, n int) (ids []stint.ID) {
 		for range n {
 			id := enqueue(t, q, note{})

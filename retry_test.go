@@ -24,6 +24,7 @@ func failing(attempts *atomic.Int32) func(context.Context, *stint.Job[note]) err
 }
 
 func TestAttempts(t *testing.T) {
+	t.Parallel()
 	scenario(t, "a job has as many as its Policy says", func(t *testing.T) {
 		var attempts atomic.Int32
 		q := open(t, nil)
@@ -118,6 +119,7 @@ func TestAttempts(t *testing.T) {
 }
 
 func TestPolicyHoldsForWaitingJobs(t *testing.T) {
+	t.Parallel()
 	scenario(t, "a file that is opened with another policy", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
 		var attempts atomic.Int32
@@ -145,6 +147,7 @@ func TestPolicyHoldsForWaitingJobs(t *testing.T) {
 }
 
 func TestDelays(t *testing.T) {
+	t.Parallel()
 	scenario(t, "jobs start when they are due, not before and not after", func(t *testing.T) {
 		q := open(t, nil)
 		start := time.Now()

@@ -18,6 +18,7 @@ import (
 // When a job runs, and in which order.
 
 func TestDelay(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		opts func() []stint.Option
@@ -129,6 +130,7 @@ func TestDelay(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
+	t.Parallel()
 	scenario(t, "by priority, then by id", func(t *testing.T) {
 		q := open(t, &stint.Config{Workers: 1})
 		seen := handle[note](q, nil, nil)
@@ -218,6 +220,7 @@ func TestOrder(t *testing.T) {
 }
 
 func TestExpiry(t *testing.T) {
+	t.Parallel()
 	dies := func(t *testing.T, q *stint.Queue, id stint.ID, at time.Time) {
 		t.Helper()
 		info := get(t, q, id)

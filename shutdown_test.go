@@ -28,6 +28,7 @@ func begin(q *stint.Queue) working {
 }
 
 func TestRunEnds(t *testing.T) {
+	t.Parallel()
 	scenario(t, "at once when nothing runs", func(t *testing.T) {
 		q := open(t, nil)
 		w := begin(q)
@@ -154,6 +155,7 @@ func TestRunEnds(t *testing.T) {
 }
 
 func TestRunAgain(t *testing.T) {
+	t.Parallel()
 	scenario(t, "beside a Run is refused", func(t *testing.T) {
 		q := open(t, nil)
 		w := begin(q)

@@ -13,6 +13,7 @@ import (
 
 // Instants that were worked out by hand from the zones' laws.
 func TestSpecsAroundClockChanges(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ zone, text, after, runs string }{
 		// Spring, 02:00 → 03:00 at 01:00Z; autumn, 03:00 → 02:00 at 01:00Z.
 		{"Europe/Berlin", "30 2 * * *", "2026-03-28T00:00:00Z", "03-28T01:30 03-29T01:00 03-30T00:30"},
@@ -215,6 +216,7 @@ func fits(s *spec, wall int64) bool {
 
 // Around each change of many zones, random specs run when the oracle says.
 func TestSpecsAgreeWithAnOracle(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(5, *specSeed))
 	total := 0
 	for _, zone := range variedZones {
@@ -276,6 +278,7 @@ func (o *oracle) compare(t *testing.T, r *rand.Rand, zone, text string) {
 // A time of the day comes once on each day of the calendar, also on those that
 // the clock skips in part.
 func TestADailyTimeComesOnceADay(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(7, *specSeed))
 	for _, zone := range variedZones {
 		for i, change := range changes(t, zone) {
@@ -306,6 +309,7 @@ func TestADailyTimeComesOnceADay(t *testing.T) {
 // Far from the oracle's minutes: any instant of three centuries, seconds, and
 // old offsets with odd seconds.
 func TestSpecsAreStableAnywhere(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(9, *specSeed))
 	for i := range 1000 {
 		s := mustSpec(t, anySpec(r, i%2 == 0), variedZones[r.IntN(len(variedZones))])

@@ -9,6 +9,7 @@ import (
 )
 
 func TestSpecsThatMakeSense(t *testing.T) {
+	t.Parallel()
 	for text, canonical := range map[string]string{
 		"* * * * *":                    "0 * * * * *",
 		"*/1 0-23 1-31 1-12 *":         "0 * * * * *",
@@ -74,6 +75,7 @@ func TestSpecsThatMakeSense(t *testing.T) {
 }
 
 func TestSpecsThatMakeNone(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("1,", 500) + "1 * * * *"
 	cases := map[string]string{ // what the error must say
 		"":                             "empty",
@@ -254,6 +256,7 @@ func checkLocalZone(t *testing.T) {
 }
 
 func TestWhichSpecsFollowRealTime(t *testing.T) {
+	t.Parallel()
 	for text, wild := range map[string]bool{
 		"* * * * *": true, "5 * * * *": true, "0 */2 * * *": true, "0 */5 * * *": true, "0 0-23 * * *": true,
 		"0 */6,*/4 * * *": true, "@hourly": true, "@every 24h": true, "0 * 13 * FRI": true, "0 */12 * * *": true,

@@ -95,6 +95,7 @@ func anyField(r *rand.Rand, k *fieldKind) string {
 
 // What we accept, robfig/cron means the same by, in UTC.
 func TestSpecsAgreeWithRobfigInUTC(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(1, *specSeed))
 	parser := cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 	specs := []string{"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
@@ -115,6 +116,7 @@ func TestSpecsAgreeWithRobfigInUTC(t *testing.T) {
 }
 
 func TestRareSpecs(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ text, after, next string }{
 		{"0 0 29 2 *", "2096-02-29T00:00:00Z", "2104-02-29T00:00:00Z"},
 		{"0 0 29 2 *", "2096-12-31T23:59:59Z", "2104-02-29T00:00:00Z"},
@@ -141,6 +143,7 @@ func TestRareSpecs(t *testing.T) {
 }
 
 func TestEveryKeepsItsPhase(t *testing.T) {
+	t.Parallel()
 	anchor := at(t, "2026-03-01T10:20:30Z").Add(700 * time.Millisecond)
 	s := mustSpec(t, "@every 90m", "Europe/Berlin")
 	first := at(t, "2026-03-01T11:50:30Z")
@@ -175,6 +178,7 @@ func TestEveryKeepsItsPhase(t *testing.T) {
 
 // last and count say what going through all occurrences would say.
 func TestLastAndCountAgreeWithNext(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(3, *specSeed))
 	zones := []string{"UTC", "Europe/Berlin", "Australia/Lord_Howe", "Africa/Cairo", "Africa/Casablanca"}
 	for i := range 60 {
@@ -207,6 +211,7 @@ func TestLastAndCountAgreeWithNext(t *testing.T) {
 }
 
 func TestLastIsCheapFromAnyDistance(t *testing.T) {
+	t.Parallel()
 	start := time.Now()
 	for text, want := range map[string]string{
 		"* * * 1 1 *":    "2026-01-01T23:59:59Z", // each second of one day

@@ -40,6 +40,7 @@ func recount(t *testing.T, q *stint.Queue) {
 }
 
 func TestCounts(t *testing.T) {
+	t.Parallel()
 	scenario(t, "follow each move, and are the same after a restart", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
 		cfg := &stint.Config{KeepCompleted: 48 * time.Hour, KeepDead: 48 * time.Hour}
@@ -137,6 +138,7 @@ func TestCounts(t *testing.T) {
 }
 
 func TestCountsWhileJobsMove(t *testing.T) {
+	t.Parallel()
 	// watched calls see with the counts, again and again, while n jobs run.
 	watched := func(t *testing.T, work func(*stint.Queue, *stint.Job[note]) error, see func(c stint.Counts) bool) {
 		t.Helper()
@@ -164,6 +166,7 @@ func TestCountsWhileJobsMove(t *testing.T) {
 						return
 					}
 				}
+				time.Sleep(10 * time.Microsecond) // or nobody else gets the lock, with the race detector
 			}
 		})
 		for i := range n {
@@ -192,6 +195,7 @@ func TestCountsWhileJobsMove(t *testing.T) {
 }
 
 func TestStats(t *testing.T) {
+	t.Parallel()
 	scenario(t, "waits and times of the jobs that completed", func(t *testing.T) {
 		q := open(t, &stint.Config{Workers: 1})
 		handle(q, func(_ context.Context, job *stint.Job[note]) error {
@@ -245,6 +249,7 @@ func TestStats(t *testing.T) {
 }
 
 func TestQueues(t *testing.T) {
+	t.Parallel()
 	scenario(t, "those of the Config and those that ever had a job, by name", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
 		cfg := &stint.Config{Queues: map[string]stint.QueueConfig{"mail": {Weight: 2}}}
@@ -268,6 +273,7 @@ func TestQueues(t *testing.T) {
 }
 
 func TestPausedQueues(t *testing.T) {
+	t.Parallel()
 	scenario(t, "tell since when and by whom, also after a restart", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
 		q := openAt(t, path, nil)

@@ -89,6 +89,7 @@ func threeSteps(ctx context.Context, job *stint.Job[note], ran map[string]int, b
 var ranOnce = map[string]int{"step 1": 1, "step 2": 1, "step 3": 1}
 
 func TestStepRunsOnce(t *testing.T) {
+	t.Parallel()
 	for what, end := range badEnds {
 		scenario(t, "also after "+what, func(t *testing.T) {
 			ran := map[string]int{}
@@ -188,6 +189,7 @@ func TestStepRunsOnce(t *testing.T) {
 }
 
 func TestStepThatFails(t *testing.T) {
+	t.Parallel()
 	scenario(t, "returns the error as it is and stores nothing", func(t *testing.T) {
 		tries := 0
 		_, info := inRuns(t, nil, func(ctx context.Context, job *stint.Job[note], run int) error {
@@ -228,6 +230,7 @@ func TestStepThatFails(t *testing.T) {
 }
 
 func TestStepRefusals(t *testing.T) {
+	t.Parallel()
 	nothing := func(context.Context) error { return nil }
 	never := func(context.Context) error { panic("it must not be run") }
 	var kept int
@@ -329,6 +332,7 @@ func TestStepRefusals(t *testing.T) {
 
 // What is kept comes back as it was stored, whatever the variables hold.
 func TestStepKeeps(t *testing.T) {
+	t.Parallel()
 	type address struct {
 		Street string
 		Lines  []string `json:",omitempty"`
@@ -372,6 +376,7 @@ func TestStepKeeps(t *testing.T) {
 // A step rewrites the record, in which Cancel has left its word for the case
 // of a crash.
 func TestStepKeepsTheWordOfCancel(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q := open(t, nil)
 		entered, proceed := make(chan bool), make(chan bool)
@@ -399,6 +404,7 @@ func TestStepKeepsTheWordOfCancel(t *testing.T) {
 
 // Whoever was given back at the end of Run saves nothing any more.
 func TestStragglersPutNothingBy(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q := open(t, nil)
 		errs := make(chan error, 10)

@@ -30,6 +30,7 @@ func straggling(t *testing.T) (q *stint.Queue, id stint.ID, answer chan error, r
 }
 
 func TestStragglers(t *testing.T) {
+	t.Parallel()
 	scenario(t, "are shown as running, and not run beside themselves by a second Run", func(t *testing.T) {
 		q, id, answer, runs := straggling(t)
 		require.Equal(t, stint.Running, get(t, q, id).State)

@@ -131,6 +131,7 @@ func suspicious(t *testing.T, n int) (*lives, []stint.ID) {
 }
 
 func TestSuspectsRunAlone(t *testing.T) {
+	t.Parallel()
 	l, ids := suspicious(t, 3)
 	q := l.open(stint.Config{})
 	late, err := q.Enqueue(t.Context(), note{N: 9})
@@ -146,6 +147,7 @@ func TestSuspectsRunAlone(t *testing.T) {
 
 // Alone, and the process ends: that one is dead, the others are not.
 func TestSuspectDiesAloneOthersAreSpared(t *testing.T) {
+	t.Parallel()
 	l, ids := suspicious(t, 3)
 	l.open(stint.Config{})
 	l.begun(1)
@@ -165,6 +167,7 @@ func TestSuspectDiesAloneOthersAreSpared(t *testing.T) {
 
 // A suspect that was stopped in good order has not come through.
 func TestInterruptedSuspectStaysASuspect(t *testing.T) {
+	t.Parallel()
 	l, ids := suspicious(t, 3)
 	q := l.open(stint.Config{})
 	l.begun(1)
@@ -183,6 +186,7 @@ func TestInterruptedSuspectStaysASuspect(t *testing.T) {
 
 // The same for Run that ends and begins again in one process.
 func TestInterruptedSuspectInOneProcess(t *testing.T) {
+	t.Parallel()
 	l, ids := suspicious(t, 2)
 	q, err := tryOpen(l.path, &stint.Config{Logger: quiet, ShutdownTimeout: 10 * time.Millisecond})
 	require.NoError(t, err)
@@ -209,6 +213,7 @@ func TestInterruptedSuspectInOneProcess(t *testing.T) {
 // A job that was a suspect and then ran to an end, even a bad one, is not
 // held to account for later crashes.
 func TestSuspicionEndsWithAnAttempt(t *testing.T) {
+	t.Parallel()
 	l, ids := suspicious(t, 2)
 	q := l.open(stint.Config{})
 	l.begun(1)
@@ -229,6 +234,7 @@ func TestSuspicionEndsWithAnAttempt(t *testing.T) {
 
 // Suspects that may not run hold nobody up.
 func TestSuspectsThatMayNotRun(t *testing.T) {
+	t.Parallel()
 	t.Run("paused", func(t *testing.T) {
 		l, ids := suspicious(t, 2)
 		q, err := tryOpen(l.path, &stint.Config{Logger: quiet})
@@ -275,6 +281,7 @@ func TestSuspectsThatMayNotRun(t *testing.T) {
 // A suspect that waits for its turn alone holds others up, but not once it is
 // dead or deleted, and after a Retry it is as innocent as any job.
 func TestSuspectThatIsStoppedHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
 	for name, stop := range map[string]func(*stint.Queue, stint.ID) error{
 		"killed":  func(q *stint.Queue, id stint.ID) error { return q.Kill(t.Context(), id, "enough") },
 		"deleted": func(q *stint.Queue, id stint.ID) error { return q.Delete(t.Context(), id) },
@@ -304,6 +311,7 @@ func TestSuspectThatIsStoppedHoldsNobodyUp(t *testing.T) {
 
 // A cancelled job is not run again only because the process died in between.
 func TestCancelSurvivesACrash(t *testing.T) {
+	t.Parallel()
 	l, ids := newLives(t, 1)
 	q := l.open(stint.Config{})
 	l.begun(1)
@@ -328,6 +336,7 @@ func TestCancelSurvivesACrash(t *testing.T) {
 
 // What was claimed ahead of the workers goes back at a stop without a trace.
 func TestClaimedAheadIsNoCrash(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	ids := enqueueClosed(t, path, notes(3000)...)
 	q, err := tryOpen(path, &stint.Config{Logger: quiet, Workers: 2})
@@ -354,6 +363,7 @@ func TestClaimedAheadIsNoCrash(t *testing.T) {
 
 // The file forgets a suspect that was stopped, also while nothing runs.
 func TestSuspectThatIsStoppedIsNoneAfterwards(t *testing.T) {
+	t.Parallel()
 	l, ids := suspicious(t, 1)
 	q, err := tryOpen(l.path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)

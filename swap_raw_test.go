@@ -33,6 +33,7 @@ func touch(t *testing.T, q *Queue, name string) {
 // Somebody puts an older copy into the file while it is being compacted: that
 // is what must be left, and not a mixture of both.
 func TestSwapLeavesAnOlderCopy(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q := openSwapped(t, path)
 	older, err := os.ReadFile(path)
@@ -61,6 +62,7 @@ func TestSwapLeavesAnOlderCopy(t *testing.T) {
 // A check whose transaction is of the file before the swap does not take the
 // pages of the one after it for damage.
 func TestCheckBesideASwap(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q := openSwapped(t, path)
 	touch(t, q, "a")

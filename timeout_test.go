@@ -15,6 +15,7 @@ import (
 )
 
 func TestTimeout(t *testing.T) {
+	t.Parallel()
 	scenario(t, "ends the context with its cause and fails the attempt", func(t *testing.T) {
 		q := open(t, nil)
 		var cause atomic.Value
@@ -140,6 +141,7 @@ func (d *deaf) count() int {
 }
 
 func TestHandlerThatIgnoresItsContext(t *testing.T) {
+	t.Parallel()
 	start := func(t *testing.T) (*stint.Queue, *deaf, stint.ID) {
 		q := open(t, &stint.Config{Workers: 1})
 		d := &deaf{answers: make(chan error)}

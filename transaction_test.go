@@ -15,6 +15,7 @@ import (
 // Close comes while a function of Update is at work: it waits, and what the
 // function writes is stored.
 func TestCloseDuringUpdate(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q, err := tryOpen(path, &stint.Config{Logger: quiet})
 	require.NoError(t, err)
@@ -41,6 +42,7 @@ func TestCloseDuringUpdate(t *testing.T) {
 // Config.MaxFileSize holds for Update too, also behind a transaction of the
 // queue that was let go beyond it.
 func TestUpdateOfAFullFile(t *testing.T) {
+	t.Parallel()
 	q := open(t, &stint.Config{MaxFileSize: 512 << 10})
 	var err error
 	for n := 0; err == nil; n++ {

@@ -78,6 +78,7 @@ func (d *diffed) catchUp(t *testing.T) int64 {
 }
 
 func TestTreeDifference(t *testing.T) {
+	t.Parallel()
 	seed := *treeSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
@@ -109,6 +110,7 @@ func sound(t *testing.T, db *bolt.DB) {
 
 // What is common to two versions is not read.
 func TestTreeDifferenceReadsWhatChanged(t *testing.T) {
+	t.Parallel()
 	d := follow(t, openPlain(t, "from.db"))
 	const n = 30_000
 	change := func(fn func(b *bolt.Bucket) error) {

@@ -77,28 +77,16 @@ func (m *TreeModel) alter(root, b *bolt.Bucket) error {
 	switch m.IntN(12) {
 	case 0:
 		if in := m.name(); b.Bucket(in) != nil {
-			return b.DeleteBucket(in)
+			return deleteBucket(b, in)
 		}
 	case 1:
 		if in := m.name(); m.IntN(10) == 0 && root.Bucket(in) != nil {
-			return root.DeleteBucket(in)
+			return deleteBucket(root, in)
 		}
 	case 2:
 		return b.SetSequence(m.Uint64())
 	case 3: // a range goes, so that pages merge
-		c := b.Cursor()
-		k, _ := c.Seek(m.key())
-		for range m.IntN(100 * m.scale) {
-			if k == nil {
-				break
-			}
-			if b.Bucket(k) == nil {
-				if err := c.Delete(); err != nil {
-					return err
-				}
-			}
-			k, _ = c.Next()
-		}
+		return deleteRange(b, m.key(), m.IntN(100*m.scale))
 	case 4, 5:
 		for range m.IntN(100 * m.scale) {
 			if err := m.put(b); err != nil {
@@ -108,7 +96,7 @@ func (m *TreeModel) alter(root, b *bolt.Bucket) error {
 	case 6: // a bucket takes the place of a key, and the other way round
 		k := m.name()
 		if b.Bucket(k) != nil {
-			if err := b.DeleteBucket(k); err != nil {
+			if err := deleteBucket(b, k); err != nil {
 				return err
 			}
 			return b.Put(k, m.value())
@@ -126,6 +114,45 @@ func (m *TreeModel) put(b *bolt.Bucket) error {
 		return nil
 	}
 	return b.Put(k, m.value())
+}
+
+// deleteBucket deletes a bucket from the inside out. bbolt deletes the buckets
+// in it under its own cursor, which passes over every other one if this
+// transaction has changed the bucket; their pages are lost then.
+func deleteBucket(b *bolt.Bucket, name []byte) error {
+	in := b.Bucket(name)
+	var names [][]byte
+	if err := in.ForEachBucket(func(k []byte) error {
+		names = append(names, bytes.Clone(k))
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, k := range names {
+		if err := deleteBucket(in, k); err != nil {
+			return err
+		}
+	}
+	return b.DeleteBucket(name)
+}
+
+// deleteRange deletes the keys among the n entries from first on. They are
+// gathered before: what a cursor passes over after a Delete depends on the
+// pages, so two databases with the same content would become different.
+func deleteRange(b *bolt.Bucket, first []byte, n int) error {
+	var keys [][]byte
+	c := b.Cursor()
+	for k, v := c.Seek(first); k != nil && n > 0; k, v = c.Next() {
+		if n--; v != nil {
+			keys = append(keys, bytes.Clone(k))
+		}
+	}
+	for _, k := range keys {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // BucketsOf is all of a database but the queue, in words.

@@ -26,6 +26,7 @@ func duplicate(t testing.TB, q *stint.Queue, holder stint.ID, args stint.Args, o
 }
 
 func TestUniqueUntilDone(t *testing.T) {
+	t.Parallel()
 	scenario(t, "equal are kind and args, whatever else differs", func(t *testing.T) {
 		q := open(t, nil)
 		first := enqueue(t, q, note{N: 1}, stint.Unique())
@@ -243,6 +244,7 @@ func TestUniqueUntilDone(t *testing.T) {
 }
 
 func TestUniqueJobThatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	scenario(t, "does not hold its place for ever", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
 		q := openAt(t, path, nil)
@@ -264,6 +266,7 @@ func TestUniqueJobThatCannotBeRead(t *testing.T) {
 }
 
 func TestUniqueWhileWaiting(t *testing.T) {
+	t.Parallel()
 	waiting := stint.Unique(stint.WhileWaiting())
 
 	scenario(t, "a running job does not hold the place: one runs, one waits", func(t *testing.T) {
@@ -370,6 +373,7 @@ func TestUniqueWhileWaiting(t *testing.T) {
 }
 
 func TestUniqueForPeriod(t *testing.T) {
+	t.Parallel()
 	daily := stint.Unique(stint.ForPeriod(24 * time.Hour))
 
 	for _, keep := range []time.Duration{0, time.Minute, -1} {
@@ -518,6 +522,7 @@ func TestUniqueForPeriod(t *testing.T) {
 }
 
 func TestUniqueUnderContention(t *testing.T) {
+	t.Parallel()
 	t.Run("of 20,000 equal jobs one is stored", func(t *testing.T) {
 		q := open(t, nil)
 		var stored atomic.Int64

@@ -13,6 +13,7 @@ import (
 )
 
 func TestUpgradeOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(encryptVariable) != "" {
 		t.Skip("its old file is a plain one, as all of its format are")
 	}

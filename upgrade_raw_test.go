@@ -31,6 +31,7 @@ func FormatOf(path string) (format int) {
 	if err != nil {
 		return 0
 	}
+	defer LetGo()
 	defer db.Close()
 	_ = db.View(func(tx *bolt.Tx) error {
 		format = int(tx.Bucket(rootBucket).Bucket(bucketNames[bucketMeta]).Get(keyFormat)[0])
@@ -44,6 +45,7 @@ const CurrentFormat = formatVersion
 
 // The step from format 1 adds what it says, and changes nothing else.
 func TestAddChecksums(t *testing.T) {
+	t.Parallel()
 	path := t.TempDir() + "/queue.db"
 	old, err := os.ReadFile("testdata/format1.bolt")
 	require.NoError(t, err)
@@ -95,6 +97,7 @@ func contents(t *testing.T, db *bolt.DB) map[bucketName]map[string]string {
 }
 
 func TestChangeValuesGoesOverAll(t *testing.T) {
+	t.Parallel()
 	db, err := bolt.Open(t.TempDir()+"/queue.db", 0o600, nil)
 	require.NoError(t, err)
 	defer db.Close()

@@ -40,6 +40,7 @@ func backupsOf(t testing.TB, path string) []string {
 }
 
 func TestOpenUpgradesTheFile(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(encryptVariable) != "" {
 		t.Skip("its old file is a plain one, as all of its format are")
 	}

@@ -47,6 +47,7 @@ func testVault() *vault {
 }
 
 func TestEncryptedRecord(t *testing.T) {
+	t.Parallel()
 	v := testVault()
 	older := newVault(v.file, [][]byte{v.ring[1]}, v.secret)
 	stranger := newVault(v.file, [][]byte{bytes.Repeat([]byte{9}, cryptSize)}, v.secret)
@@ -98,6 +99,7 @@ func TestEncryptedRecord(t *testing.T) {
 }
 
 func TestHiddenKeys(t *testing.T) {
+	t.Parallel()
 	v := testVault()
 	plain := []byte("0123456789abcdef")
 	hidden := v.hidePlace(bytes.Clone(plain))

@@ -82,6 +82,7 @@ func after(t *testing.T, handle func() error) (q *stint.Queue, id stint.ID) {
 var errOops = errors.New("oops")
 
 func TestResults(t *testing.T) {
+	t.Parallel()
 	scenario(t, "nil completes the job", func(t *testing.T) {
 		q, id := after(t, func() error { return nil })
 		gone(t, q, id)
@@ -176,6 +177,7 @@ func (e *nilWrapper) Error() string { return e.err.Error() }
 func (e *nilWrapper) Unwrap() error { return e.err }
 
 func TestPanics(t *testing.T) {
+	t.Parallel()
 	scenario(t, "a panic is a failed attempt with a stack", func(t *testing.T) {
 		q, id := after(t, func() error { panic("boom") })
 		info := get(t, q, id)
@@ -258,6 +260,7 @@ func (e askingError) Error() string {
 }
 
 func TestGoexit(t *testing.T) {
+	t.Parallel()
 	scenario(t, "runtime.Goexit is a failed attempt that says so", func(t *testing.T) {
 		q, id := after(t, func() error { runtime.Goexit(); return nil })
 		info := get(t, q, id)
@@ -300,6 +303,7 @@ func TestGoexit(t *testing.T) {
 }
 
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	scenario(t, "keeps the last ten attempts", func(t *testing.T) {
 		q := open(t, nil)
 		stint.Handle(q, func(_ context.Context, job *stint.Job[note]) error {
@@ -348,6 +352,7 @@ type wrongNote struct {
 func (wrongNote) Kind() string { return "note" }
 
 func TestArgsThatNoLongerFit(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		q := open(t, nil)
 		stint.Handle(q, func(context.Context, *stint.Job[wrongNote]) error { return nil }, hour)
@@ -364,6 +369,7 @@ func TestArgsThatNoLongerFit(t *testing.T) {
 }
 
 func TestKindsWithoutHandler(t *testing.T) {
+	t.Parallel()
 	scenario(t, "are parked and cost no attempt", func(t *testing.T) {
 		q := open(t, nil)
 		id := enqueue(t, q, note{})
