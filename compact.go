@@ -89,9 +89,9 @@ func (q *Queue) Compact(ctx context.Context, progress func(Progress)) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	told, done := make(chan Progress, 1), make(chan struct{})
+	told := make(chan Progress, 1)
 	q.background.Go(func() {
-		defer close(done)
+		defer close(told)
 		defer release()
 		err = q.compact(ctx, func(p Progress) {
 			select {
@@ -103,18 +103,15 @@ func (q *Queue) Compact(ctx context.Context, progress func(Progress)) error {
 	})
 	defer func() { // also when progress panics
 		cancel()
-		<-done
+		for range told {
+		}
 	}()
-	for {
-		select {
-		case p := <-told:
-			if progress != nil {
-				progress(p)
-			}
-		case <-done:
-			return err
+	for p := range told { // with the last one, however late the caller gets a turn
+		if progress != nil {
+			progress(p)
 		}
 	}
+	return err
 }
 
 // compaction is one on its way.

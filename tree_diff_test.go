@@ -94,6 +94,7 @@ func TestTreeDifference(t *testing.T) {
 			d.catchUp(t)
 			require.True(t, maps.Equal(BucketsOf(t, d.from), BucketsOf(t, d.to)))
 		}
+		sound(t, d.from) // or a lost page would say nothing about the copy
 		sound(t, d.to)
 	}
 }
