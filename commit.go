@@ -2,7 +2,6 @@ package stint
 
 import (
 	"errors"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,9 +22,9 @@ import (
 // its claim is synced, and memory changes only after the commit (or is put
 // back if it fails).
 //
-// There is no delay that collects larger groups: an idle queue commits at
-// once, and a busy one gathers while it syncs. bbolt's own Batch does delay,
-// by up to 10 ms.
+// An idle queue commits at once, and a busy one gathers while it syncs. How a
+// group becomes larger than that without anybody waiting for it is in
+// gather.go. bbolt's own Batch delays everybody, by up to 10 ms.
 //
 // A change that fails by itself is taken out, told, and the group is applied
 // again without it. If the commit fails, everybody is told but the
@@ -35,28 +34,31 @@ import (
 type committer struct {
 	q *Queue
 
-	mu     sync.Mutex
-	inbox  []change // guarded by mu
-	notes  []func() // guarded by mu: what the loop has to do or learn between two groups
-	closed bool     // guarded by mu: the inbox takes no more
+	mu      sync.Mutex
+	inbox   []change // guarded by mu
+	awaited int      // guarded by mu: changes in the inbox whose end somebody waits for
+	resting bool     // guarded by mu: the loop waits for one of those, see rest
+	notes   []func() // guarded by mu: what the loop has to do or learn between two groups
+	closed  bool     // guarded by mu: the inbox takes no more
 
 	signal chan struct{}       // something waits
 	done   chan struct{}       // the loop has ended
 	group  atomic.Pointer[txn] // the transaction under way
 
 	// The rest is owned by the loop.
-	batch     []change
-	lastGroup int // changes in the last group
-	lastTook  time.Duration
-	results   []error  // of the group under way, in step with it
-	kept      []change // completions that could not be committed yet
-	retryIn   time.Duration
-	underway  []change // the group in the transaction
-	landed    *txn     // the transaction, once it is committed, while OnCommit functions are called
-	inUser    change   // the change whose function is being called
-	stopping  bool
-	failed    bool // what follows from a failure is done
+	batch    []change
+	answered int // callers who were answered after the last group
+	lastTook time.Duration
+	results  []error  // of the group under way, in step with it
+	kept     []change // completions that could not be committed yet
+	retryIn  time.Duration
+	underway []change // the group in the transaction
+	landed   *txn     // the transaction, once it is committed, while OnCommit functions are called
+	inUser   change   // the change whose function is being called
+	stopping bool
+	failed   bool // what follows from a failure is done
 
+	pause     *time.Timer // of rest
 	timer     *time.Timer
 	timerAt   int64
 	wakeups   atomic.Uint64 // by the timer; others read it
@@ -129,13 +131,15 @@ const (
 )
 
 func newCommitter(q *Queue) *committer {
-	timer := time.NewTimer(forever)
+	timer, pause := time.NewTimer(forever), time.NewTimer(forever)
 	timer.Stop()
+	pause.Stop()
 	return &committer{
 		q:        q,
 		signal:   make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		timer:    timer,
+		pause:    pause,
 		claimed:  map[uint64]*execution{},
 		suspects: map[uint64]*lane{},
 	}
@@ -149,9 +153,13 @@ func (c *committer) add(ch change) bool {
 		return false
 	}
 	c.inbox = append(c.inbox, ch)
-	first := len(c.inbox) == 1
+	wake := len(c.inbox) == 1
+	if isAwaited(ch) {
+		c.awaited++
+		wake = wake || c.resting
+	}
 	c.mu.Unlock()
-	if first {
+	if wake {
 		c.wake()
 	}
 	return true
@@ -254,11 +262,11 @@ func (c *committer) survive() {
 // round does one group and reports whether there may be more to do at once.
 func (c *committer) round() bool {
 	c.gather()
+	c.rest()
 	c.mu.Lock()
 	notes := c.notes
 	c.notes = nil
 	left := c.takeGroup()
-	c.lastGroup = len(c.batch)
 	c.mu.Unlock()
 
 	for _, note := range notes {
@@ -279,28 +287,6 @@ func (c *committer) round() bool {
 	return progress || left || len(c.kept) > 0 && c.retryIn == 0
 }
 
-// gather lets the callers just answered, and the workers just given jobs, send
-// what they are about to send: else they would miss this group, two halves
-// would take turns, and each would wait for the other's sync. It costs at most
-// a small part of what the last commit took, and ends as soon as there are as
-// many changes as then. After a group of one there is no wait at all.
-func (c *committer) gather() {
-	if c.lastGroup <= 1 {
-		return
-	}
-	for until := time.Now().Add(c.lastTook / gatherPart); ; {
-		runtime.Gosched()
-		c.mu.Lock()
-		n := len(c.inbox)
-		c.mu.Unlock()
-		if n >= c.lastGroup || !time.Now().Before(until) {
-			return
-		}
-	}
-}
-
-const gatherPart = 20
-
 // maxGroup bounds what one transaction takes: the number of changes, each
 // 16 KiB of its jobs counting as one more. Dirty pages stay in memory until
 // the commit.
@@ -312,12 +298,17 @@ func (c *committer) takeGroup() bool {
 	c.batch = append(c.batch[:0], c.kept...)
 	c.kept = nil
 	n := 0
+	c.answered = 0
 	for weight := 0; n < len(c.inbox) && weight < maxGroup; n++ {
 		weight++
+		if isAwaited(c.inbox[n]) {
+			c.answered++
+		}
 		if ins, ok := c.inbox[n].(*insertion); ok {
 			weight += ins.size >> 14
 		}
 	}
+	c.awaited -= c.answered
 	c.batch = append(c.batch, c.inbox[:n]...)
 	left := copy(c.inbox, c.inbox[n:])
 	clear(c.inbox[left:])

@@ -40,6 +40,7 @@ type runner struct {
 	active   []*execution // begun
 	alive    int          // workers
 	starting bool         // the last of them has not begun a job yet
+	low      int          // so few left in the buffer wake the committer
 	draining bool
 	watch    *time.Timer
 	watchAt  time.Time // when watch fires, zero if it is not set
@@ -139,6 +140,15 @@ func (r *runner) enlist() {
 	r.wg.Go(r.work)
 }
 
+// warn lets the committer be woken when no more than low claimed jobs wait for
+// a worker, and reports whether there are more now.
+func (r *runner) warn(low int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.low = low
+	return len(r.buffer) > low
+}
+
 // withdraw takes jobs that have not begun out of the workers' reach: the last
 // n, and all of paused queues.
 func (r *runner) withdraw(n int) (withdrawn []*execution) {
@@ -192,6 +202,9 @@ func (r *runner) next(first bool) *execution {
 	e := r.buffer[0]
 	r.buffer[0] = nil
 	r.buffer = r.buffer[1:]
+	if len(r.buffer) == r.low && r.low > 0 {
+		r.q.commit.wake()
+	}
 	r.enlist()
 	e.slot = len(r.active)
 	r.active = append(r.active, e)

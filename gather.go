@@ -1,0 +1,84 @@
+package stint
+
+import (
+	"runtime"
+	"time"
+)
+
+// How large a group becomes. A commit costs about the same whatever its size,
+// so what waits a little may save much.
+//
+//  1. gather waits for callers. Those just answered are about to send their
+//     next changes; if the next group began without them, two halves would take
+//     turns, and each wait for the other's sync.
+//  2. rest waits for completions. Nobody waits for theirs, so as long as there
+//     is nothing else, and the workers have enough claimed jobs before them, the
+//     group grows.
+//
+// An idle queue, and one with a single caller, waits for neither.
+
+const (
+	// gatherPart is the part of the last commit's time that gather takes at
+	// most, where the callers do not come back.
+	gatherPart = 20
+
+	// maxRest is how much later than it could be a completion is stored. More
+	// would bring little: workers that do nothing else get through all they may
+	// have before them in less.
+	maxRest = 5 * time.Millisecond
+)
+
+// isAwaited says whether somebody waits for the end of a change.
+func isAwaited(ch change) bool {
+	e, ok := ch.(*execution)
+	return !ok || e.effect != nil
+}
+
+// gather returns when as many callers are there as were answered last. It
+// yields instead of sleeping: they are being woken right now, and a timer would
+// be too coarse.
+func (c *committer) gather() {
+	if c.answered <= 1 {
+		return
+	}
+	for until := time.Now().Add(c.lastTook / gatherPart); ; {
+		runtime.Gosched()
+		c.mu.Lock()
+		n := c.awaited
+		c.mu.Unlock()
+		if n >= c.answered || !time.Now().Before(until) {
+			return
+		}
+	}
+}
+
+// rest returns when somebody waits for the group, when half of what was claimed
+// ahead has begun, or after maxRest.
+func (c *committer) rest() {
+	if c.runner == nil || c.ahead == 0 || len(c.kept) > 0 || c.q.waiters.number.Load() > 0 {
+		return
+	}
+	select {
+	case <-c.signal: // of what is there already
+	default:
+	}
+	c.mu.Lock()
+	c.resting = c.awaited == 0 && len(c.inbox) > 0 && len(c.notes) == 0
+	resting := c.resting
+	c.mu.Unlock()
+	if !resting {
+		return
+	}
+	if c.runner.warn(c.ahead / 2) {
+		c.pause.Reset(maxRest)
+		select {
+		case <-c.signal:
+		case <-c.pause.C:
+		}
+		c.pause.Stop()
+		c.runner.warn(0)
+	}
+	c.mu.Lock()
+	c.resting = false
+	c.mu.Unlock()
+}
