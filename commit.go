@@ -49,6 +49,8 @@ type committer struct {
 	batch    []change
 	answered int // callers who were answered after the last group
 	lastTook time.Duration
+	hurried  int      // groups that begin without gather
+	deserted int      // how many did so after callers had not come back the last time
 	results  []error  // of the group under way, in step with it
 	kept     []change // completions that could not be committed yet
 	retryIn  time.Duration

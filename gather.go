@@ -19,8 +19,12 @@ import (
 
 const (
 	// gatherPart is the part of the last commit's time that gather takes at
-	// most, where the callers do not come back.
-	gatherPart = 20
+	// most.
+	gatherPart = 2
+
+	// maxHurried is how many groups begin without it at most, when callers do
+	// not come back time after time.
+	maxHurried = 32
 
 	// maxRest is how much later than it could be a completion is stored. More
 	// would bring little: workers that do nothing else get through all they may
@@ -34,22 +38,39 @@ func isAwaited(ch change) bool {
 	return !ok || e.effect != nil
 }
 
-// gather returns when as many callers are there as were answered last. It
-// yields instead of sleeping: they are being woken right now, and a timer would
-// be too coarse.
+// gather returns when those who were answered last are there again, beside
+// those who have come since. It yields instead of sleeping: they are being
+// woken right now, and a timer would be too coarse. Where they do not come back,
+// the next groups do not wait for theirs: one at first, and twice as many each
+// time.
 func (c *committer) gather() {
-	if c.answered <= 1 {
+	if c.answered <= 1 || c.hurried > 0 {
+		c.hurried = max(c.hurried-1, 0)
 		return
 	}
+	there := c.waiting()
 	for until := time.Now().Add(c.lastTook / gatherPart); ; {
 		runtime.Gosched()
-		c.mu.Lock()
-		n := c.awaited
-		c.mu.Unlock()
-		if n >= c.answered || !time.Now().Before(until) {
+		switch back := c.waiting() - there; {
+		case back >= c.answered:
+			c.deserted = 0
+			return
+		case time.Now().Before(until):
+		case back < c.answered*3/4: // as many as come anyway
+			c.deserted = min(2*c.deserted+1, maxHurried)
+			c.hurried = c.deserted
+			return
+		default:
 			return
 		}
 	}
+}
+
+// waiting is how many callers are there.
+func (c *committer) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.awaited
 }
 
 // rest returns when somebody waits for the group, when half of what was claimed
