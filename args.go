@@ -60,7 +60,7 @@ func appendArgs(b []byte, args Args) ([]byte, error) {
 // decodeArgs reads what appendArgs has written, or other JSON, into a pointer
 // to args.
 func decodeArgs(data []byte, into any) error {
-	if len(data) > pooledArgs || len(data) == 0 || data[0] != '{' {
+	if n := len(data); n > pooledArgs || n < 2 || data[0] != '{' || data[n-1] != '}' {
 		return json.Unmarshal(data, into) // only an object ends without a look at what follows
 	}
 	d := argsDecoders.Get().(*argsDecoder)
@@ -72,6 +72,7 @@ func decodeArgs(data []byte, into any) error {
 	if d.dec.InputOffset()-from != int64(len(data)) {
 		return json.Unmarshal(data, into) // there is something behind the object
 	}
+	d.input.Reset(nil) // lets go of the record
 	argsDecoders.Put(d)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -199,5 +200,23 @@ func TestContextOfAnAttempt(t *testing.T) {
 			require.True(t, errors.Is(<-causes, stint.ErrCancelled))
 		}
 		require.NoError(t, stop())
+	})
+	scenario(t, "its first cause stays, also for who asks late", func(t *testing.T) {
+		for _, early := range []bool{true, false} {
+			q := open(t, nil)
+			var cause error
+			stint.Handle(q, func(ctx context.Context, _ *stint.Job[note]) error {
+				if early {
+					_ = ctx.Done()
+				}
+				time.Sleep(3 * time.Second)
+				cause = context.Cause(ctx)
+				return nil
+			}, &stint.Policy{Timeout: time.Second})
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			_ = q.Perform(ctx, note{})
+			cancel()
+			require.ErrorIs(t, cause, stint.ErrTimeout)
+		}
 	})
 }

@@ -49,8 +49,10 @@ type committer struct {
 	batch    []change
 	answered int // callers who were answered after the last group
 	lastTook time.Duration
-	hurried  int      // groups that begin without gather
-	deserted int      // how many did so after callers had not come back the last time
+	there    int      // callers who were there already then
+	stalled  bool     // rest has ended because nothing came
+	hurried  int      // groups that are still to begin without gather
+	deserted int      // what hurried was set to the last time callers did not come back
 	results  []error  // of the group under way, in step with it
 	kept     []change // completions that could not be committed yet
 	retryIn  time.Duration
@@ -421,6 +423,7 @@ func (c *committer) commit(group []change) bool {
 // answer tells everybody of a group how it ended: with err or else with the
 // result of its own change, which holds only if the group was committed.
 func (c *committer) answer(group []change, err error) {
+	c.there = c.waiting() // before the first of them can be back
 	for i, ch := range group {
 		switch own := c.results[i]; {
 		case errors.Is(own, errLeft):

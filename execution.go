@@ -25,6 +25,8 @@ type execution struct {
 	slot      int  // in runner.active
 	straggler bool // given back while its handler still ran; the committer's
 	outcome   verdict
+	patient   bool  // nobody waits for it, see isPatient
+	returned  int64 // when the handler did, in microseconds; 0 before
 
 	started  atomic.Int64 // UnixNano, 0 before
 	duration time.Duration

@@ -3,12 +3,14 @@ package stint_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/stintq/stint"
 )
@@ -17,7 +19,7 @@ import (
 // it, and is busy for an hour.
 func resting(t *testing.T, before func(q *stint.Queue, ids []stint.ID)) *stint.Queue {
 	t.Helper()
-	q := open(t, &stint.Config{Workers: 1})
+	q := open(t, &stint.Config{Workers: 1, KeepCompleted: 24 * time.Hour})
 	n := 0
 	stint.Handle(q, func(ctx context.Context, _ *stint.Job[note]) error {
 		if n++; n%100 == 0 {
@@ -46,6 +48,18 @@ func TestGroupsRest(t *testing.T) {
 			time.Sleep(time.Hour - 10*time.Millisecond)
 		}
 	})
+	scenario(t, "and as done when it was", func(t *testing.T) {
+		start := time.Now()
+		var all []stint.ID
+		q := resting(t, func(_ *stint.Queue, ids []stint.ID) { all = ids })
+		for hour := range 5 {
+			time.Sleep(10 * time.Millisecond)
+			info, err := q.Get(all[100*hour+98])
+			require.NoError(t, err)
+			require.Equal(t, time.Duration(hour)*time.Hour, info.FinishedAt.Sub(start))
+			time.Sleep(time.Hour - 10*time.Millisecond)
+		}
+	})
 	scenario(t, "a caller does not wait", func(t *testing.T) {
 		q := resting(t, func(*stint.Queue, []stint.ID) {})
 		for range 5 {
@@ -71,4 +85,53 @@ func TestGroupsRest(t *testing.T) {
 		})
 		all.Wait()
 	})
+}
+
+// Where time stands still, no group waits for callers for ever.
+func TestGroupsOfSlowFunctions(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		q := open(t, &stint.Config{Workers: 4})
+		stint.Handle(q, func(_ context.Context, job *stint.Job[note]) error {
+			return job.Commit(func(*bolt.Tx) error { time.Sleep(time.Second); return nil })
+		}, nil)
+		stock(t, q, 4)
+		run(t, q)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.EqualValues(t, 4, q.Stats().Processed)
+	})
+}
+
+// A kind or a queue that has all the workers it may have waits for completions,
+// so those do not wait for each other.
+func TestGroupsBesideALimit(t *testing.T) {
+	t.Parallel()
+	for _, of := range []string{"kind", "queue"} {
+		scenario(t, "of a "+of, func(t *testing.T) {
+			q := open(t, &stint.Config{Workers: 8, Queues: map[string]stint.QueueConfig{"narrow": {Workers: 1}}})
+			policy := &stint.Policy{Queue: "narrow"}
+			if of == "kind" {
+				policy = &stint.Policy{Concurrency: 1, Priority: 1}
+			}
+			start := time.Now()
+			var n atomic.Int32
+			var took atomic.Int64
+			stint.Handle(q, func(context.Context, *stint.Job[other]) error {
+				if n.Add(1) == 200 {
+					took.Store(int64(time.Since(start)))
+				}
+				return nil
+			}, policy)
+			stint.Handle(q, func(context.Context, *stint.Job[note]) error { time.Sleep(time.Millisecond); return nil }, nil)
+			for range 200 {
+				enqueue(t, q, other{})
+			}
+			stock(t, q, 20_000)
+			run(t, q)
+			time.Sleep(time.Minute)
+			require.Positive(t, took.Load())
+			require.Less(t, time.Duration(took.Load()), 300*time.Millisecond)
+		})
+	}
 }

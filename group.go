@@ -93,7 +93,7 @@ func (c *committer) applyOwn(t *txn) error {
 		}
 	}
 	c.ahead = min(2*quick, maxAhead)
-	if t.now < c.cautiousUntil {
+	if t.now < c.cautiousUntil || c.stalled {
 		c.ahead = 0
 	}
 	if c.runner != nil {

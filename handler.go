@@ -42,7 +42,7 @@ const (
 type handler struct {
 	kind    string
 	policy  Policy
-	make    func() *execution                       // with its job; nil for a planner
+	fresh   func() *execution                       // with its job; nil for a planner
 	run     func(context.Context, *execution) error // decodes the args and calls the user's function
 	plan    *batchPlan                              // of a planner
 	running int                                     // owned by the committer
@@ -75,7 +75,7 @@ func newHandler[T Args](q *Queue, fn func(context.Context, *Job[T]) error, polic
 	if policy != nil {
 		h.policy = *policy
 	}
-	h.make = func() *execution {
+	h.fresh = func() *execution {
 		one := &struct { // one allocation for both
 			execution
 			job Job[T]
@@ -101,8 +101,8 @@ func newHandler[T Args](q *Queue, fn func(context.Context, *Job[T]) error, polic
 // filled in.
 func (h *handler) newExecution(q *Queue) *execution {
 	var e *execution
-	if h.make != nil {
-		e = h.make()
+	if h.fresh != nil {
+		e = h.fresh()
 	} else {
 		e = &execution{}
 	}

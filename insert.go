@@ -283,7 +283,7 @@ func (q *Queue) recycle(ins *insertion) {
 	for i := range ins.jobs {
 		p := &ins.jobs[i]
 		p.job, p.rec, p.bad = NewJob{}, record{}, nil
-		if cap(p.buf) > maxKept {
+		if max(cap(p.args), cap(p.buf)) > maxKept {
 			p.args, p.buf = nil, nil
 		}
 	}

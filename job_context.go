@@ -40,8 +40,11 @@ func (c *jobContext) whole() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner == nil {
-		c.inner, c.cancel = context.WithCancelCause(c.base)
+		base := c.base
 		if c.ended {
+			base = context.WithoutCancel(base) // what ended later is not the cause
+		}
+		if c.inner, c.cancel = context.WithCancelCause(base); c.ended {
 			c.cancel(c.cause)
 		}
 	}

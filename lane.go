@@ -34,9 +34,10 @@ const windowSize = 512
 
 // queueState is the memory of one named queue.
 type queueState struct {
-	name   string
-	limit  int     // jobs that may be claimed at once
-	weight float64 // share of the workers
+	name    string
+	limit   int     // jobs that may be claimed at once
+	limited bool    // the Config says so
+	weight  float64 // share of the workers
 
 	// Published, as above.
 	pause pauseState
@@ -188,7 +189,7 @@ func (c *committer) queueOf(name string) *queueState {
 		}
 	}
 	cfg := c.q.cfg.Queues[name]
-	qs := &queueState{name: name, limit: cfg.Workers, weight: float64(max(cfg.Weight, 1))}
+	qs := &queueState{name: name, limit: cfg.Workers, limited: cfg.Workers != 0, weight: float64(max(cfg.Weight, 1))}
 	if qs.limit == 0 {
 		qs.limit = c.q.cfg.Workers + maxAhead
 	}

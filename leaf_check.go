@@ -154,10 +154,14 @@ func (l *leafCheck) look(at subtree) error {
 		return l.err
 	}
 	l.c.unsee(at.page)
-	if l.err = l.c.checkTree(at.page, at.low, at.high, 0); l.err == nil {
+	err := l.c.checkTree(at.page, at.low, at.high, 0)
+	switch {
+	case err == nil:
 		l.noted[at.page/64] &^= 1 << (at.page % 64)
+	case errors.Is(err, ErrCorrupt): // an error of reading may go away
+		l.err = err
 	}
-	return l.err
+	return err
 }
 
 func (l *leafCheck) failure() error {

@@ -255,7 +255,7 @@ func (c *fileCheck) checkMeta(m metaPage) error {
 }
 
 // checkFreelist looks at the list of free pages, which bbolt believes where
-// there is one. Files of our own have none, see openBolt.
+// there is one. Files of our own have the one that Close has stored.
 func (c *fileCheck) checkFreelist(id uint64) error {
 	p, err := c.readPage(id, 0)
 	if err != nil {

@@ -145,8 +145,11 @@ func (r *runner) enlist() {
 func (r *runner) warn(low int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.buffer) <= low {
+		low = 0
+	}
 	r.low = low
-	return len(r.buffer) > low
+	return low > 0
 }
 
 // withdraw takes jobs that have not begun out of the workers' reach: the last

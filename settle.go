@@ -30,6 +30,7 @@ func (e *execution) conclude(err error, took time.Duration) {
 	if e.outcome = (verdict{to: Completed}); !ended {
 		e.outcome = e.judge(err)
 	}
+	e.returned, e.patient = micros(time.Now()), e.isPatient()
 }
 
 // leave notes that the handler has returned: from here on Commit and
@@ -234,10 +235,14 @@ func (e *execution) complete(t *txn) error {
 	if keep == 0 {
 		return t.move(j, gone, 0)
 	}
-	if err := t.move(j, Completed, t.now); err != nil {
+	at := t.now
+	if e.returned != 0 {
+		at = min(at, e.returned) // the group may have waited, see rest
+	}
+	if err := t.move(j, Completed, at); err != nil {
 		return err
 	}
-	t.pruneAfter(t.now, keep)
+	t.pruneAfter(at, keep)
 	return nil
 }
 

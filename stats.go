@@ -63,9 +63,9 @@ type Stats struct {
 	FileFree int64 // bytes of it that hold nothing, which new jobs use first and Compact gives back
 
 	// What was written into the file since it was opened, the application's
-	// own transactions included, without what Compact and Repair write. By the number of jobs
-	// they tell what a job costs the disk, on any machine.
-	Syncs        uint64 // two to a commit; that of a file which grows is not counted
+	// own transactions included, but not what Compact and Repair write. By the
+	// number of jobs they tell what a job costs the disk, on any machine.
+	Syncs        uint64 // two to a commit, without the one after the file was made longer
 	PagesWritten uint64
 	BytesWritten uint64 // bbolt writes whole pages
 }

@@ -266,11 +266,13 @@ func (t *txn) getEncrypted(name bucketName, key []byte) []byte {
 
 // find reads a job and finds out where it is. Its record may be locked.
 func (t *txn) find(id uint64) (*stored, error) {
+	// In a transaction of the application nobody recovers from what a damaged
+	// page does to bbolt, and nowhere should it make a job seem not to be there.
+	if err := t.q.store.vet(t.tx, id); err != nil {
+		return nil, err
+	}
 	raw := t.get(bucketJobs, appendID(t.key[:0], id))
 	if raw == nil {
-		if err := t.q.store.vet(t.tx, id); err != nil {
-			return nil, err
-		}
 		return nil, fmt.Errorf("%w: %d", ErrNotFound, id)
 	}
 	j := &stored{id: id, rec: &record{}}
