@@ -26,7 +26,7 @@ import (
 // would sit there as if it ran. What was claimed too much is given back.
 
 // maxAhead bounds what is claimed beyond the workers.
-const maxAhead = 1000
+const maxAhead = 2000
 
 // quickHandler is the time below which an attempt is a reason to claim ahead.
 // Others lose little by waiting for a commit.
@@ -146,7 +146,7 @@ func (c *committer) allowed(ln *lane) bool {
 // take loads one job and claims it. It returns nil for a job that is not to
 // be run: gone meanwhile, or not readable.
 func (c *committer) take(t *txn, ln *lane, id uint64) (*execution, error) {
-	raw := t.get(bucketJobs, appendID(t.key[:0], id))
+	raw := t.nextRecord(id)
 	if raw == nil {
 		return nil, t.missing(ln, id)
 	}

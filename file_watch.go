@@ -54,6 +54,7 @@ func (s *store) look() error {
 
 // look is called before a transaction that writes.
 func (w *fileWatch) look(f *openedFile) error {
+	size := w.size.Load() // before stat: the file may grow meanwhile, and the size with it
 	now, err := w.stat(f)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -62,7 +63,7 @@ func (w *fileWatch) look(f *openedFile) error {
 		return nil // nothing is known about the file
 	case !os.SameFile(w.opened, now):
 		return w.gone("is not the file any more that was opened")
-	case now.Size() < w.size.Load():
+	case now.Size() < size:
 		return w.gone("was cut short")
 	}
 	w.found.Store(now.Size())

@@ -30,7 +30,7 @@ func (e *execution) conclude(err error, took time.Duration) {
 	if e.outcome = (verdict{to: Completed}); !ended {
 		e.outcome = e.judge(err)
 	}
-	e.returned, e.patient = micros(time.Now()), e.isPatient()
+	e.returned, e.patient = micros(e.startedAt().Add(took)), e.isPatient()
 }
 
 // leave notes that the handler has returned: from here on Commit and

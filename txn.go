@@ -24,6 +24,7 @@ type txn struct {
 	root    *bolt.Bucket
 	buckets [bucketCount]*bolt.Bucket
 	cursors [bucketCount]*bolt.Cursor
+	readAt  uint64   // the job at which the cursor of bucketJobs stands, 0 for unknown
 	key     [64]byte // scratch for keys
 
 	rows    []*laneRow
@@ -109,6 +110,9 @@ func (t *txn) bucket(name bucketName) *bolt.Bucket {
 
 // cursor is one cursor per bucket, used again to spare its allocation.
 func (t *txn) cursor(name bucketName) *bolt.Cursor {
+	if name == bucketJobs {
+		t.readAt = 0
+	}
 	if t.cursors[name] == nil {
 		t.cursors[name] = t.bucket(name).Cursor()
 	}
@@ -124,7 +128,26 @@ func (t *txn) get(name bucketName, key []byte) []byte {
 	return v
 }
 
+// nextRecord reads a record. Jobs are mostly claimed one after the other, and
+// to step to the next record takes a fraction of a search from the root.
+func (t *txn) nextRecord(id uint64) []byte {
+	if t.readAt != 0 && id == t.readAt+1 {
+		if k, v := t.cursors[bucketJobs].Next(); len(k) == 8 && keyID(k) == id {
+			t.readAt = id
+			return v
+		}
+	}
+	v := t.get(bucketJobs, appendID(t.key[:0], id))
+	if v != nil {
+		t.readAt = id
+	}
+	return v
+}
+
 func (t *txn) put(name bucketName, key, value []byte) error {
+	if name == bucketJobs {
+		t.readAt = 0
+	}
 	t.wrote = true
 	return t.bucket(name).Put(key, value)
 }
