@@ -205,8 +205,11 @@ func TestWriteErrorsThatHeal(t *testing.T) {
 			c.await("stored", len(c.said("stored"))+50)
 			c.await("committed", len(c.said("committed"))+20)
 			c.stop()
+			detached := 0
 			for _, line := range c.said("enqueue") {
-				if !strings.Contains(line, syscall.ENOSYS.Error()) { // so ends a call during which strace detaches
+				if detached == 0 && strings.Contains(line, syscall.ENOSYS.Error()) {
+					detached++ // one call can be under way when strace detaches, which then leaves it without an end
+				} else {
 					require.Contains(t, line, fault.text)
 				}
 				require.Contains(t, line, "nothing was changed")

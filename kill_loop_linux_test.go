@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var killsOfAll = flag.Int("kills", economical(50), "SIGKILLs of TestKilledAgainAndAgain")
+var killsOfAll = flag.Int("kills", 50, "SIGKILLs of TestKilledAgainAndAgain")
 
 // A process that does all at once, as in the recordings of power cuts, is
 // killed at any moment, and so is the next one, which has to take over from

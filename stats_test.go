@@ -3,6 +3,7 @@ package stint_test
 import (
 	"context"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -166,7 +167,7 @@ func TestCountsWhileJobsMove(t *testing.T) {
 						return
 					}
 				}
-				time.Sleep(10 * time.Microsecond) // or nobody else gets the lock, with the race detector
+				runtime.Gosched() // or nobody else gets the lock, with the race detector
 			}
 		})
 		for i := range n {
