@@ -45,7 +45,7 @@ func (s stintInstance) Enqueue(ctx context.Context, e Event) error {
 func (s stintInstance) EnqueueMany(ctx context.Context, list []Event) error {
 	args := make([]stint.Args, len(list))
 	for i := range list {
-		args[i] = &list[i]
+		args[i] = list[i]
 	}
 	_, err := s.q.EnqueueAll(ctx, args)
 	return err
