@@ -41,11 +41,12 @@ func (q *Queue) Delete(ctx context.Context, id ID) error {
 	return q.act(ctx, &action{verb: deleteVerb, ids: []ID{id}})
 }
 
-// RetryAll, KillAll, CancelAll and DeleteAll do the same to all jobs that
-// match a filter and can take it, and return how many. They work in
+// RetryAll, KillAll, CancelAll, DeleteAll and MoveAll do the same to all jobs
+// that match a filter and can take it, and return how many. They work in
 // transactions of up to 500 jobs, so workers go on meanwhile; on an error
-// what was done stays done. The filter must name something, or they answer
-// ErrBadFilter. Without a Limit they go from the newest to the oldest.
+// what was done stays done. The filter must name something, be it an empty
+// IDs, or they answer ErrBadFilter. Without a Limit they go from the newest to
+// the oldest, but IDs in their order.
 func (q *Queue) RetryAll(ctx context.Context, f Filter) (int, error) {
 	return q.actAll(ctx, f, retryVerb, "")
 }
@@ -83,6 +84,7 @@ const (
 	killVerb
 	cancelVerb
 	deleteVerb
+	moveVerb
 	pauseVerb
 )
 
@@ -90,7 +92,7 @@ const (
 type action struct {
 	verb  verb
 	ids   []ID
-	word  string  // the reason, or by whom
+	word  string  // the reason, by whom, or the queue to move to
 	match *Filter // what each job must still be like, for many
 	queue string
 	pause bool
@@ -120,8 +122,8 @@ func (q *Queue) setPause(ctx context.Context, queue, by string, pause bool) erro
 const actGroup = 500
 
 func (q *Queue) actAll(ctx context.Context, f Filter, v verb, word string) (int, error) {
-	if f.State == 0 && f.Queue == "" && f.Kind == "" && f.Tag == "" && f.Batch == 0 {
-		return 0, fmt.Errorf("%w: it would match every job; set State, Queue, Kind, Tag or Batch", ErrBadFilter)
+	if f.State == 0 && f.Queue == "" && f.Kind == "" && f.Tag == "" && f.Batch == 0 && f.IDs == nil {
+		return 0, fmt.Errorf("%w: it would match every job; set State, Queue, Kind, Tag, Batch or IDs", ErrBadFilter)
 	}
 	if f.Limit == 0 {
 		f.OldestFirst = false // a job that ends again during the call is newer, and not met again
@@ -198,6 +200,8 @@ func (a *action) applyTo(t *txn, id uint64) error {
 		}
 		t.q.commit.clearSuspect(id)
 		return t.move(j, gone, 0)
+	case moveVerb:
+		return a.move(t, j)
 	}
 	return a.stop(t, j)
 }
@@ -258,6 +262,7 @@ func (a *action) stop(t *txn, j *stored) error {
 	if j.state != Running {
 		j.rec.reason = reason
 		t.q.commit.clearSuspect(j.id)
+		j.row.cancelled++
 		return t.bury(j)
 	}
 	j.rec.cancelled = reason
@@ -287,9 +292,13 @@ func (a *action) applyPause(t *txn) error {
 	var state pauseState
 	key := []byte(a.queue)
 	if !a.pause {
+		if t.has(bucketQueues, key) {
+			t.announceQueue(QueueResumed, a.queue)
+		}
 		t.paused = append(t.paused, queuePause{a.queue, state})
 		return t.delete(bucketQueues, key)
 	}
+	t.announceQueue(QueuePaused, a.queue)
 	state = pauseState{since: t.now, by: a.word}
 	t.paused = append(t.paused, queuePause{a.queue, state})
 	return t.putSealed(bucketQueues, key, append(binary.AppendVarint(nil, state.since), state.by...))

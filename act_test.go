@@ -380,3 +380,43 @@ func TestVerbsOnMany(t *testing.T) {
 		require.Equal(t, 1401, q.Counts().Ready)
 	})
 }
+
+// What stays is found behind thousands of ready jobs, known to memory, that
+// were taken away while all workers were busy.
+func TestVerbsOnManyReadyJobs(t *testing.T) {
+	t.Parallel()
+	away := map[string]func(*stint.Queue, stint.Filter) (int, error){
+		"MoveAll": func(q *stint.Queue, f stint.Filter) (int, error) {
+			return q.MoveAll(context.Background(), f, "paused")
+		},
+	}
+	for _, verb := range verbs[1:] {
+		away[verb.name+"All"] = verb.all
+	}
+	for name, do := range away {
+		scenario(t, name, func(t *testing.T) {
+			q := open(t, &stint.Config{Workers: 1})
+			gate := make(chan struct{})
+			handle(q, func(context.Context, *stint.Job[other]) error { <-gate; return nil }, nil)
+			seen := handle[note](q, nil, nil)
+			require.NoError(t, q.Pause(t.Context(), "paused", "the test"))
+			enqueue(t, q, other{})
+			queues := []string{"a", "b", "c", "d", "e", "f"}
+			for _, queue := range queues {
+				_, err := q.EnqueueAll(t.Context(), notes(520), stint.OnQueue(queue))
+				require.NoError(t, err)
+			}
+			stays := enqueue(t, q, note{}, stint.OnQueue("f"))
+			run(t, q)
+			synctest.Wait() // one job runs, some of each queue are known
+			for _, queue := range queues {
+				n, err := do(q, stint.Filter{Queue: queue, OldestFirst: true, Limit: 520})
+				require.NoError(t, err)
+				require.Equal(t, 520, n)
+			}
+			close(gate)
+			synctest.Wait()
+			require.Equal(t, []stint.ID{stays}, seen.ids())
+		})
+	}
+}

@@ -128,7 +128,7 @@ func TestReadmeShowsCompiledCode(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	var compiled []string
-	for _, pattern := range []string{"*.go", "examples/*/*.go"} {
+	for _, pattern := range []string{"*.go", "examples/*/*.go", "stinttest/*.go", "dashboard/*.go"} {
 		names, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		for _, name := range names {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -194,7 +195,7 @@ func TestContextOfAnAttempt(t *testing.T) {
 		}, hour)
 		stop := run(t, q)
 		id := enqueue(t, q, note{})
-		eventually(t, func() bool { return q.Counts().Running == 1 }, "runs")
+		synctest.Wait() // until the handler waits
 		require.NoError(t, q.Cancel(t.Context(), id, "test"))
 		for range 3 {
 			require.True(t, errors.Is(<-causes, stint.ErrCancelled))

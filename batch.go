@@ -255,5 +255,6 @@ func (t *txn) buryDoomed(id, batch uint64) error {
 	if j.rec.reason = "cancelled with its batch"; !j.rec.locked() {
 		j.rec.reason = "cancelled by " + t.batchNotes(t.batch(batch)).cancelledBy
 	}
+	j.row.cancelled++
 	return t.bury(j)
 }

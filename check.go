@@ -225,8 +225,9 @@ type checker struct {
 	visited int
 	unread  int64 // records that cannot be read
 
-	sealed  bool // small values carry a checksum, as they do from format 2 on
-	missing bool // there are buckets that the file lacks
+	sealed  bool       // small values carry a checksum, as they do from format 2 on
+	buckets bucketName // the first one that the format has not
+	missing bool       // there are buckets that the file lacks
 
 	alone, listed    bool // the list of running jobs
 	atWork, suspects []uint64
@@ -271,6 +272,9 @@ var passes = [...]pass{
 	{bucketSchedules, (*checker).scheduleEntry},
 	{bucketQueues, (*checker).pauseEntry},
 	{bucketQuarantine, (*checker).quarantineEntry},
+	{bucketHistory, (*checker).historyEntry},
+	{bucketStarts, (*checker).startEntry},
+	{bucketActions, (*checker).actionEntry},
 }
 
 // look finds the faults of a transaction's view of the file.
@@ -320,6 +324,9 @@ func (c *checker) conclude() {
 // walk visits the entries of a bucket behind a key. When there are enough
 // fixes, it stops and tells where.
 func (c *checker) walk(p pass, after []byte, enough int) (stopped []byte, err error) {
+	if p.name >= c.buckets {
+		return nil, nil
+	}
 	cur := c.t.bucket(p.name).Cursor()
 	k, v := cur.Seek(after)
 	if after != nil && bytes.Equal(k, after) {

@@ -20,7 +20,8 @@ func (c *checker) meta() bool {
 		return false
 	}
 	c.sealed = format[0] >= 2
-	for name := range bucketCount {
+	c.buckets = bucketsOf(format[0])
+	for name := range c.buckets {
 		if c.t.root.Bucket(bucketNames[name]) != nil {
 			continue
 		}
@@ -182,6 +183,14 @@ func (c *checker) pauseEntry(k, v []byte) {
 	c.putIn(bucketQueues, bytes.Clone(k), append(binary.AppendVarint(nil, c.t.now), "Repair, as the entry was damaged"...))
 }
 
+// actionEntry looks at an entry of the action log.
+func (c *checker) actionEntry(k, v []byte) {
+	if _, err := readAction(k, v); err != nil {
+		c.fault(0, "the entry %x of the action log cannot be read; Repair takes it away", k)
+		c.renewLog(bucketActions)
+	}
+}
+
 // quarantineEntry looks at a record that was set aside.
 func (c *checker) quarantineEntry(k, v []byte) {
 	id := uint64(0)
@@ -197,5 +206,21 @@ func (c *checker) quarantineEntry(k, v []byte) {
 	case len(k) == 8 && c.read(id) != absent:
 		c.fault(id, "job %d is in the quarantine and among the jobs; Repair keeps both, apart", id)
 		c.moveAside(k, id, v)
+	}
+}
+
+// historyEntry looks at what was done in a Period.
+func (c *checker) historyEntry(k, v []byte) {
+	if _, err := readActivity(k, v); err != nil {
+		c.fault(0, "an entry of the history, %x, cannot be read, so its Period is not told; Repair removes it", k)
+		c.renewLog(bucketHistory)
+	}
+}
+
+// startEntry looks at a Start.
+func (c *checker) startEntry(k, v []byte) {
+	if _, err := decodeStart(k, v); err != nil {
+		c.fault(0, "an entry of the starts, %x, cannot be read, so it is not told; Repair removes it", k)
+		c.renewLog(bucketStarts)
 	}
 }

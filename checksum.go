@@ -13,8 +13,9 @@ import (
 //  1. Records and the ledgers of schedules carry a checksum of their own.
 //  2. The small values that nothing else in the file could correct carry one
 //     that putSealed adds: lanes, pauses, unique places, batches, finished
-//     items, the list of running jobs and the identity of the file. It covers
-//     the key too, so that a value under a foreign key is found out.
+//     items, the history, starts, actions, the list of running jobs and the
+//     identity of the file. It covers the key too, so that a value under a
+//     foreign key is found out.
 //  3. The last id is the sequence of a bucket, with a checksum in its upper
 //     bits: ids that were given once more would overwrite jobs.
 //  4. Entries of the indexes carry none, for Check holds them against the
@@ -22,7 +23,7 @@ import (
 //
 // Open looks at all sealed values but those of places and items, of which
 // there can be as many as jobs: a damaged place does not hold, and Check names
-// it.
+// it. A damaged action is passed over by who lists them.
 
 // sealSize is what a checksum adds to a value.
 const sealSize = 4

@@ -28,6 +28,9 @@ import (
 // maxAhead bounds what is claimed beyond the workers.
 const maxAhead = 2000
 
+// maxWorkers bounds the workers, so that what is claimed ahead can be added.
+const maxWorkers = math.MaxInt - maxAhead
+
 // quickHandler is the time below which an attempt is a reason to claim ahead.
 // Others lose little by waiting for a commit.
 const quickHandler = 100 * time.Millisecond
@@ -55,15 +58,24 @@ func (c *committer) noteReady(list []readied) {
 
 // fill claims until there is no room or no job.
 func (c *committer) fill(t *txn) error {
+	c.stoppedShort = false
 	r := c.runner
 	if r == nil || c.alone != nil && !c.alone.stuck.Load() {
 		return nil
 	}
+	if r.trial.isSpent() {
+		return nil
+	}
+	room := r.room(c.ahead, len(c.running))
 	if held, err := c.claimSuspect(t); held || err != nil {
 		return err
 	}
-	fruitless := 0 // jobs that are not to be run: expired, gone, unreadable
-	for len(c.running) < r.workers+c.ahead && fruitless < perGroup {
+	fruitless := 0 // jobs that are not to be run: expired, gone, moved, unreadable
+	for len(c.running) < room {
+		if fruitless == perGroup {
+			c.stoppedShort = true
+			return nil
+		}
 		ln := c.pick(t)
 		if ln == nil {
 			return nil
@@ -82,6 +94,15 @@ func (c *committer) fill(t *txn) error {
 		}
 	}
 	return nil
+}
+
+// room is how many jobs may be claimed at the same time, while so many are.
+func (r *runner) room(ahead, running int) int {
+	room := r.workers + ahead
+	if r.trial != nil {
+		room = min(room, running+r.trial.left)
+	}
+	return room
 }
 
 // pick is the lane whose first job is to be claimed next, or nil.
@@ -160,8 +181,8 @@ func (c *committer) take(t *txn, ln *lane, id uint64) (*execution, error) {
 			return nil, rowErr
 		}
 		return nil, t.setAside(row, id)
-	case e.rec.state == Completed || e.rec.state == Dead || t.delayed(id, &e.rec):
-		return nil, nil // ended or delayed while it was in the window
+	case e.rec.state == Completed || e.rec.state == Dead || e.rec.key() != ln.key || t.delayed(id, &e.rec):
+		return nil, nil // ended, moved or delayed while it was in the window
 	case e.rec.cancelled != "":
 		return nil, t.buryCancelled(id) // told to stop while it ran, and then given back
 	case e.rec.role == batchItem && t.doomed(e.rec.batch):
@@ -173,7 +194,7 @@ func (c *committer) take(t *txn, ln *lane, id uint64) (*execution, error) {
 	}
 	c.admit(e)
 	c.taken = append(c.taken, e)
-	if t.q.events.wanted() {
+	if t.q.events.wanted(JobStarted) {
 		t.announce(&stored{id: id, rec: &e.rec, row: &laneRow{key: ln.key}, state: Ready}, Running)
 	}
 	return e, nil
@@ -232,7 +253,7 @@ func (c *committer) claimable() bool {
 	if c.runningChanged || c.suspectWaits() {
 		return true
 	}
-	if c.alone != nil && !c.alone.stuck.Load() || len(c.running) >= c.runner.workers+c.ahead {
+	if c.alone != nil && !c.alone.stuck.Load() || len(c.running) >= c.runner.room(c.ahead, len(c.running)) {
 		return false
 	}
 	for _, qs := range c.queues {

@@ -44,6 +44,8 @@ type committer struct {
 	signal chan struct{}       // something waits
 	done   chan struct{}       // the loop has ended
 	group  atomic.Pointer[txn] // the transaction under way
+	made   time.Time
+	began  atomic.Int64 // when the commit under way did, in nanoseconds after made; 0 for none
 
 	// The rest is owned by the loop.
 	batch    []change
@@ -78,10 +80,12 @@ type committer struct {
 	sweeping     []uint64 // batches whose finished items are to be forgotten
 
 	runner         *runner
+	workers        int           // others read it under Queue.mu
 	queues         []*queueState // others read it under Queue.mu
 	running        []*execution
 	claimed        map[uint64]*execution
 	runningChanged bool             // since the value in the file was written
+	stoppedShort   bool             // the last claim looked at many jobs in vain; there may be others behind them
 	suspects       map[uint64]*lane // jobs to be run alone
 	alone          *execution
 	clearedAlone   *execution       // alone before the group under way
@@ -94,7 +98,9 @@ type committer struct {
 
 	reloaded int // the transaction as of which a repair has read memory anew
 
-	records []byte // of the jobs claimed last, as far as their allocation is used
+	records []byte   // of the jobs claimed last, as far as their allocation is used
+	samples []sample // the array of the last transaction's
+	silent  bool     // the group is tried again without the history, as the file is full
 
 	given []*execution // given back between two groups, to be told with the next
 
@@ -142,10 +148,12 @@ func newCommitter(q *Queue) *committer {
 		q:        q,
 		signal:   make(chan struct{}, 1),
 		done:     make(chan struct{}),
+		made:     time.Now(),
 		timer:    timer,
 		pause:    pause,
 		claimed:  map[uint64]*execution{},
 		suspects: map[uint64]*lane{},
+		workers:  min(q.cfg.Workers, maxWorkers),
 	}
 }
 
@@ -182,6 +190,7 @@ func (c *committer) loop() {
 			}
 			continue
 		}
+		c.endTrial()
 		select {
 		case <-c.signal:
 		case <-c.timer.C:
@@ -200,6 +209,7 @@ func (c *committer) loop() {
 func (c *committer) survive() {
 	group, culprit := c.underway, c.inUser
 	c.underway, c.inUser = nil, nil
+	c.began.Store(0)
 	if t := c.landed; t != nil { // it was a function given to OnCommit
 		c.landed = nil
 		c.publish(t)
@@ -240,7 +250,9 @@ func (c *committer) round() bool {
 		c.answer(c.batch, c.failure())
 	case len(c.batch) > 0 || c.hasWork():
 		start := time.Now()
+		c.began.Store(int64(start.Sub(c.made)) | 1) // which is not 0
 		progress = c.commit(c.batch)
+		c.began.Store(0)
 		c.lastTook = time.Since(start)
 	}
 	clear(c.batch)
@@ -251,10 +263,10 @@ func (c *committer) round() bool {
 // hasWork says whether a transaction is worth while without any change.
 func (c *committer) hasWork() bool {
 	if c.runner == nil {
-		return c.runningChanged
+		return c.runningChanged || c.historyWaits()
 	}
 	now := micros(time.Now())
-	return c.nextDue != 0 && c.nextDue <= now || c.nextPrune != 0 && c.nextPrune <= now || len(c.sweeping) > 0 || c.firable(now) || c.claimable()
+	return c.nextDue != 0 && c.nextDue <= now || c.nextPrune != 0 && c.nextPrune <= now || len(c.sweeping) > 0 || c.firable(now) || c.claimable() || c.historyWaits()
 }
 
 // setTimer lets the loop wake up for what is due next. Without Run nothing
@@ -288,27 +300,24 @@ func (c *committer) setTimer() {
 // commit applies a group and commits it, and again without what spoils it.
 // It reports false when nothing came of it.
 func (c *committer) commit(group []change) bool {
+	c.silent = false
 	for culprits, bound := 0, true; ; {
 		c.underway = group
+		start := time.Now()
 		t, culprit, err := c.try(group, bound)
 		c.underway = nil
 		switch {
 		case err == nil:
+			c.q.metrics.committed(len(group), time.Since(start))
 			c.publish(t)
 			c.answer(group, nil)
 			c.retryIn = 0
 			return true
 		case errors.Is(err, errNothingToDo):
-			c.q.mu.Lock()
-			c.updateLive()
-			c.q.mu.Unlock()
-			c.learnSchedules(t)
-			c.q.waiters.tell(t.endings)
-			c.q.events.publish(t.events)
-			c.q.report(t.reports)
+			c.publishNothing(t)
 			c.answer(group, nil)
 			c.retryIn = 0
-			return false
+			return c.stoppedShort
 		}
 		c.rollback()
 		if culprit >= 0 {
@@ -331,6 +340,10 @@ func (c *committer) commit(group []change) bool {
 			c.answer(group, err)
 			return false
 		}
+		if errors.Is(err, ErrFileFull) && bound && !c.silent && t != nil && (t.historyWrite != 0 || t.startsWritten) {
+			c.silent = true // jobs come first
+			continue
+		}
 		if errors.Is(err, ErrFileFull) && bound {
 			bound = false // for all but new jobs
 			others, inserts := c.divide(group, func(ch change) bool { _, ok := ch.(*insertion); return !ok })
@@ -346,77 +359,4 @@ func (c *committer) commit(group []change) bool {
 		}
 		group = completions // a full disk refuses what is new, not what is done
 	}
-}
-
-// answer tells everybody of a group how it ended: with err or else with the
-// result of its own change, which holds only if the group was committed.
-func (c *committer) answer(group []change, err error) {
-	c.there = c.waiting() // before the first of them can be back
-	for i, ch := range group {
-		switch own := c.results[i]; {
-		case errors.Is(own, errLeft):
-		case own != nil && err == nil:
-			ch.end(own)
-		default:
-			ch.end(err)
-		}
-	}
-}
-
-// divide parts a group, and leaves the results of the others for answer.
-func (c *committer) divide(group []change, wanted func(change) bool) (them, others []change) {
-	var results []error
-	for i, ch := range group {
-		if wanted(ch) {
-			them = append(them, ch)
-			continue
-		}
-		others = append(others, ch)
-		results = append(results, c.results[i])
-	}
-	c.results = results
-	return them, others
-}
-
-// keep saves completions that could not be committed for the next attempt.
-func (c *committer) keep(completions []change, err error) {
-	c.kept = append(c.kept, completions...)
-	if c.stopping {
-		c.fail(err)
-		c.results = make([]error, len(c.kept))
-		c.answer(c.kept, err)
-		c.kept = nil
-		return
-	}
-	if c.retryIn == 0 {
-		c.q.log.Warn("stint: the file cannot be written, and what is finished cannot be recorded; trying again", "finished_jobs", len(completions), "error", err)
-	}
-	c.retryIn = min(max(2*c.retryIn, firstRetry), lastRetry)
-}
-
-// fail stops the store for good.
-func (c *committer) fail(err error) {
-	c.q.store.broken.CompareAndSwap(nil, &err)
-	if c.failed {
-		return
-	}
-	c.failed = true
-	c.retryIn = 0 // what was kept is answered at once
-	c.q.log.Error("stint: the queue takes no more writes", "error", err)
-	c.q.waiters.close(err)
-	if c.runner != nil {
-		c.runner.abort()
-	}
-}
-
-func isUndo(err error) bool {
-	_, is := errors.AsType[undo](err)
-	return is
-}
-
-func unwrapUndo(err error) error {
-	if u := (undo{}); errors.As(err, &u) {
-		return u.error
-	}
-	return err
 }

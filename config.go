@@ -11,7 +11,7 @@ import (
 // a nil *Config. Where a limit is meant, a negative value switches it off.
 type Config struct {
 	// Workers is the number of handlers that run at the same time in all
-	// queues together; 10 by default.
+	// queues together; 10 by default. See SetWorkers.
 	Workers int
 
 	// Queues narrows single queues. A queue that is not named here is worked
@@ -27,8 +27,9 @@ type Config struct {
 	MaxArgsSize int
 
 	// MaxFileSize bounds the file in bytes: Enqueue answers ErrFileFull
-	// beyond it, while jobs that are stored can still finish. The file grows
-	// in steps of up to 1 MiB, so the bound is coarse. No bound by default.
+	// beyond it, while jobs that are stored can still finish. What History
+	// tells waits in memory then, for room or for Close. The file grows in
+	// steps of up to 1 MiB, so the bound is coarse. No bound by default.
 	// Ignored by New.
 	MaxFileSize int
 
@@ -41,10 +42,10 @@ type Config struct {
 	// Keys encrypt, with AES-256-GCM, what jobs are about and what went wrong
 	// with them: args, results, steps, checkpoints, progress texts, logs, and
 	// errors. Readable stay kinds, queues, tags, the names of schedules,
-	// batches and of who paused something, times, numbers, about how long args
-	// are, and which jobs that are Unique or in batches have equal ones. What
-	// leaves the file is not encrypted: errors go to Logger as they are, and so
-	// does all to Export.
+	// batches and of who paused something, the log of LogAction, times, numbers,
+	// about how long args are, and which jobs that are Unique or in batches have
+	// equal ones. What leaves the file is not encrypted: errors go to Logger as
+	// they are, and so does all to Export.
 	//
 	// A key is 32 random bytes, as rand.Read of crypto/rand makes them; who
 	// loses it loses the content of the jobs. The first key encrypts, all of
@@ -97,7 +98,7 @@ type Config struct {
 // QueueConfig narrows one queue.
 type QueueConfig struct {
 	// Workers bounds the handlers of this queue that run at the same time; by
-	// default only Config.Workers does.
+	// default only Config.Workers does. See SetWorkers.
 	Workers int
 
 	// Weight is the queue's share of the workers when several queues have

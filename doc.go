@@ -17,6 +17,10 @@
 // [Work.Checkpoint] and [Work.CommitProgress] let a long job go on where it
 // was.
 //
+// [Queue.Jobs], [Queue.Why] and [Queue.Stats] tell how things stand,
+// [Queue.History] and [Queue.Metrics] how they went, and package stinttest
+// tests what a program does with its queue.
+//
 // One rule to remember: inside a transaction of the same database, also in the
 // function of Commit, call [Queue.EnqueueTx], never [Queue.Enqueue] nor any
 // other call that changes something: it waits for the very lock you hold.

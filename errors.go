@@ -43,7 +43,8 @@ var (
 	ErrArgsTooLarge = errors.New("stint: args too large")
 
 	// ErrBadArgs: the args cannot be written as JSON, their kind is no valid
-	// name, or the function of Merge panicked or made no args of them.
+	// name, the function of Merge panicked or made no args of them, or those of
+	// EnqueueJSON are no JSON or do not fit the type of their handler.
 	ErrBadArgs = errors.New("stint: bad args")
 
 	// ErrBadOption: an option, or what a handler puts by, has a value that
@@ -92,8 +93,8 @@ var (
 	// no result.
 	ErrNotFound = errors.New("stint: no such job")
 
-	// ErrRunning: the call is not possible while it is running: deleting a
-	// running job, or a second Run beside the first.
+	// ErrRunning: the call is not possible while it is running: deleting or
+	// moving a running job, or a second Run beside the first.
 	ErrRunning = errors.New("stint: it is running")
 
 	// ErrNotRunning: Commit, Step or another method of Work was called for a
@@ -101,9 +102,9 @@ var (
 	// or a batch is not being planned any more.
 	ErrNotRunning = errors.New("stint: the job is not running")
 
-	// ErrBadFilter: the filter names a state that does not exist, has a
-	// cursor of another listing, or is empty where that would act on every
-	// job.
+	// ErrBadFilter: the filter names a state that does not exist or more than
+	// 10,000 IDs, has a cursor of another listing, or is empty where that would
+	// act on every job.
 	ErrBadFilter = errors.New("stint: bad filter")
 )
 

@@ -33,9 +33,31 @@ func heard(s *stint.Subscription) (events []stint.Event) {
 // told is how a test writes events down.
 func told(events []stint.Event) (lines []string) {
 	for _, e := range events {
+		if e.ID == 0 {
+			lines = append(lines, fmt.Sprintf("%v %s", e.Type, e.Queue))
+			continue
+		}
 		lines = append(lines, fmt.Sprintf("%d %v-%v", e.ID, e.From, e.To))
 	}
 	return lines
+}
+
+func typesOf(events []stint.Event) (types []string) {
+	for _, e := range events {
+		types = append(types, e.Type.String())
+	}
+	return types
+}
+
+func TestEventTypeHasAName(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for e := stint.JobEnqueued; e <= stint.JobMoved; e++ {
+		require.Regexp(t, "^(job|queue)_[a-z]+$", e.String())
+		seen[e.String()] = true
+	}
+	require.Len(t, seen, 11)
+	require.Equal(t, "event_type(12)", (stint.JobMoved + 1).String())
 }
 
 func TestSubscribe(t *testing.T) {
@@ -64,8 +86,12 @@ func TestSubscribe(t *testing.T) {
 		}, told(events))
 		for i, at := range []time.Duration{0, 0, 0, 1, 1, 1, 2, 2, 2, 62} {
 			require.Equal(t, at*time.Minute, events[i].At.Sub(begin), "%v", i)
-			require.Equal(t, stint.Event{At: events[i].At, ID: id, Kind: "note", Queue: "mail", From: events[i].From, To: events[i].To}, events[i])
+			require.Equal(t, stint.Event{At: events[i].At, Type: events[i].Type, ID: id, Kind: "note", Queue: "mail", From: events[i].From, To: events[i].To}, events[i])
 		}
+		require.Equal(t, []string{
+			"job_enqueued", "job_started", "job_snoozed", "job_ready", "job_started",
+			"job_failed", "job_ready", "job_started", "job_completed", "job_removed",
+		}, typesOf(events))
 		require.Zero(t, s.Dropped())
 	})
 
@@ -82,6 +108,8 @@ func TestSubscribe(t *testing.T) {
 		require.NoError(t, q.Retry(t.Context(), 2)) // is no move
 		require.NoError(t, q.Delete(t.Context(), 2))
 		require.NoError(t, q.Pause(t.Context(), "default", ""))
+		require.NoError(t, q.Resume(t.Context(), "default"))
+		require.NoError(t, q.Resume(t.Context(), "default")) // had no effect
 		_, err := q.EnqueueAll(t.Context(), []stint.Args{note{}, note{}}, stint.Unique())
 		require.ErrorIs(t, err, stint.ErrDuplicate)
 		require.ErrorIs(t, q.DB().Update(func(tx *bolt.Tx) error {
@@ -99,7 +127,7 @@ func TestSubscribe(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, []string{
 			"1 none-ready", "2 none-scheduled", "1 ready-dead", "2 scheduled-dead", "1 dead-none",
-			"2 dead-ready", "2 ready-none", "3 none-ready", "4 none-ready",
+			"2 dead-ready", "2 ready-none", "queue_paused default", "queue_resumed default", "3 none-ready", "4 none-ready",
 		}, told(heard(s)))
 	})
 
@@ -149,6 +177,9 @@ func TestSubscribe(t *testing.T) {
 		require.NoError(t, stop())
 		at := map[stint.ID]stint.State{}
 		for _, e := range heard(s) {
+			if e.ID == 0 {
+				continue // of the queue
+			}
 			require.Equal(t, at[e.ID], e.From, "job %d", e.ID)
 			at[e.ID] = e.To
 		}
@@ -173,6 +204,36 @@ func TestSubscribe(t *testing.T) {
 		require.Len(t, heard(large), 10)
 		enqueue(t, q, note{})
 		require.Equal(t, []string{"11 none-ready"}, told(heard(small)))
+	})
+
+	scenario(t, "by type", func(t *testing.T) {
+		q := open(t, &stint.Config{MaxDead: 1})
+		stint.Handle(q, kills, nil)
+		deaths := q.Subscribe(0, stint.JobDied, stint.JobRemoved)
+		queues := q.Subscribe(1, stint.QueuePaused, stint.QueueResumed)
+		strange := q.Subscribe(0, 0, 200)
+		require.NoError(t, q.Pause(t.Context(), "mail", "ana"))
+		run(t, q)
+		for n := range 3 {
+			enqueue(t, q, note{N: n})
+			synctest.Wait()
+		}
+		require.NoError(t, q.Resume(t.Context(), "mail"))
+		died := heard(deaths)
+		require.Equal(t, []string{"1 running-dead", "2 running-dead", "1 dead-none", "3 running-dead", "2 dead-none"}, told(died))
+		require.Equal(t, []string{"job_died", "job_died", "job_removed", "job_died", "job_removed"}, typesOf(died))
+		require.Zero(t, deaths.Dropped())
+		require.Equal(t, []string{"queue_paused mail"}, told(heard(queues)))
+		require.EqualValues(t, 1, queues.Dropped(), "of those it wants")
+		require.Empty(t, heard(strange))
+		require.Zero(t, strange.Dropped())
+
+		started := q.Subscribe(0, stint.JobStarted)
+		deaths.Close()
+		queues.Close()
+		enqueue(t, q, note{})
+		synctest.Wait()
+		require.Equal(t, []string{"4 ready-running"}, told(heard(started)), "who has left takes nothing away")
 	})
 
 	scenario(t, "by default 1000 fit", func(t *testing.T) {

@@ -28,9 +28,10 @@ type execution struct {
 	patient   bool  // nobody waits for it, see isPatient
 	returned  int64 // when the handler did, in microseconds; 0 before
 
-	started  atomic.Int64 // UnixNano, 0 before
-	duration time.Duration
-	stuck    atomic.Bool // past its timeout and still running
+	started   atomic.Int64 // UnixNano, 0 before
+	goroutine atomic.Int64 // of the worker, while the handler is at work; see Stack
+	duration  time.Duration
+	stuck     atomic.Bool // past its timeout and still running
 
 	ctx jobContext
 

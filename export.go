@@ -34,8 +34,9 @@ import (
 // first line, "queue" (a paused one), "schedule", "batch", "item" (a finished
 // one that a batch which is still planned must remember), "lane" (totals of a
 // queue, priority and kind), "job", "quarantined" (a record that cannot be
-// read), "place" (a Unique period that outlives its job), and "end", the last
-// line. They come in this order, jobs by id. The fields are those of Info,
+// read), "place" (a Unique period that outlives its job), "action" (of the log
+// of LogAction), and "end", the last line. What History and Starts tell is not
+// part of it. The lines come in this order, jobs by id. The fields are those of Info,
 // BatchInfo and ScheduleInfo in lower case; zero and empty ones are left out.
 // Times are RFC 3339 in UTC to the microsecond, durations as "1m30s". Args are
 // JSON as they were stored; bytes that are no JSON are {"base64": "…"}. An
@@ -158,7 +159,7 @@ func (e *exporter) bucket(name bucketName) *bolt.Bucket { return e.root.Bucket(b
 
 func (e *exporter) all() error {
 	for _, part := range []func() error{
-		e.header, e.queues, e.schedules, e.batches, e.items, e.laneTotals, e.jobs, e.quarantine, e.places,
+		e.header, e.queues, e.schedules, e.batches, e.items, e.laneTotals, e.jobs, e.quarantine, e.places, e.actions,
 	} {
 		if err := part(); err != nil {
 			return err
@@ -372,5 +373,15 @@ func (e *exporter) places() error {
 			return nil
 		}
 		return e.line(placeLine{Line: linePlace, Place: e.vault.showPlace(bytes.Clone(k)), Job: keyID(v[1:]), Until: stamp(keyID(v[9:]))})
+	})
+}
+
+func (e *exporter) actions() error {
+	return e.bucket(bucketActions).ForEach(func(k, v []byte) error {
+		a, err := readAction(k, v)
+		if err != nil {
+			return err
+		}
+		return e.line(actionLine{Line: lineAction, At: stamp(micros(a.At)), By: a.By, Verb: a.Verb, Target: a.Target, Note: a.Note})
 	})
 }

@@ -29,7 +29,7 @@ const (
 )
 
 // The kinds of lines, in the order in which they come.
-var lineKinds = [...]string{lineHeader, lineQueue, lineSchedule, lineBatch, lineItem, lineLane, lineJob, lineQuarantined, linePlace, lineEnd}
+var lineKinds = [...]string{lineHeader, lineQueue, lineSchedule, lineBatch, lineItem, lineLane, lineJob, lineQuarantined, linePlace, lineAction, lineEnd}
 
 const (
 	lineHeader      = "export"
@@ -41,6 +41,7 @@ const (
 	lineJob         = "job"
 	lineQuarantined = "quarantined"
 	linePlace       = "place"
+	lineAction      = "action"
 	lineEnd         = "end"
 )
 
@@ -237,6 +238,16 @@ type placeLine struct {
 	Place hexBytes `json:"place"`
 	Job   uint64   `json:"job"`
 	Until stamp    `json:"until"`
+}
+
+// actionLine is an entry of the action log.
+type actionLine struct {
+	Line   string `json:"line"`
+	At     stamp  `json:"at"`
+	By     string `json:"by,omitzero"`
+	Verb   string `json:"verb,omitzero"`
+	Target string `json:"target,omitzero"`
+	Note   string `json:"note,omitzero"`
 }
 
 // Words for what the file has numbers for. The first is that of 0.

@@ -45,6 +45,9 @@ func furnished(t *testing.T) (q *stint.Queue, e *household) {
 	q = open(t, &stint.Config{Workers: 8, KeepCompleted: -1})
 	e = newEverything(false)
 	e.furnish(t, q)
+	for _, verb := range []string{"retry", "pause queue"} {
+		require.NoError(t, q.LogAction(t.Context(), stint.Action{By: "Eve", Verb: verb, Target: "the house", Note: "a \"note\" <&>"}))
+	}
 	return q, e
 }
 
@@ -100,11 +103,15 @@ func TestExportAndImport(t *testing.T) {
 			}
 		}
 		require.Equal(t, map[any]int{
-			"export": 1, "queue": 1, "schedule": 4, "batch": 4, "item": 4, "lane": 8, "job": 33, "quarantined": 1, "end": 1,
+			"export": 1, "queue": 1, "schedule": 4, "batch": 4, "item": 4, "lane": 8, "job": 33, "quarantined": 1, "action": 2, "end": 1,
 		}, kinds)
 		result, err := stint.Result[[]int](imported, 5)
 		require.NoError(t, err)
 		require.Equal(t, []int{1, 2, 3}, result)
+		log := actions(t, imported)
+		require.Equal(t, []string{"pause queue", "retry"}, []string{log[0].Verb, log[1].Verb})
+		require.NoError(t, imported.LogAction(t.Context(), stint.Action{Verb: "more"}))
+		require.Len(t, actions(t, imported), 3)
 		worksOff(t, imported, before)
 	})
 	scenario(t, "keep the identity of the file and the last id", func(t *testing.T) {

@@ -50,7 +50,7 @@ func isAwaited(ch change) bool {
 // waiting for: another attempt, the end of a batch or of a scheduled run, a
 // worker that a limit of its kind or queue takes from other jobs.
 func (e *execution) isPatient() bool {
-	return e.outcome.to == Completed && e.rec.role == 0 && e.rec.origin == nil && e.handler.policy.Concurrency == 0 && !e.lane.queue.limited
+	return e.outcome.to == Completed && e.rec.role == 0 && e.rec.origin == nil && e.handler.policy.Concurrency == 0 && !e.lane.queue.limited.Load()
 }
 
 // gather returns when those who were answered last are there again, beside

@@ -13,7 +13,8 @@ import (
 //
 //  1. applyGroup applies the changes of the callers and workers.
 //  2. applyOwn does the committer's share: slots become free, due jobs become
-//     ready, old ones go, and at last, with all that done, jobs are claimed.
+//     ready, old ones go, and at last, with all that done, jobs are claimed. What
+//     is written once in a while goes along (history_write.go, start.go).
 //  3. After the commit publish tells memory, workers and listeners; if it
 //     fails, rollback puts the loop's memory back.
 
@@ -30,7 +31,7 @@ func (c *committer) try(group []change, bound bool) (t *txn, culprit int, err er
 		if t, err = c.q.newTxn(tx); err != nil {
 			return err
 		}
-		t.own = true
+		t.own, t.samples = true, c.samples[:0]
 		c.q.store.bound(bound)
 		for _, e := range c.given {
 			t.announceReturn(e)
@@ -125,10 +126,16 @@ func (c *committer) applyOwn(t *txn) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	if !t.wrote {
+	if !t.wrote && !c.historyWaits() {
 		return errNothingToDo
 	}
-	return nil
+	if c.silent {
+		return nil
+	}
+	if err := c.writeHistory(t); err != nil {
+		return err
+	}
+	return c.writeStarts(t)
 }
 
 // rollback puts the loop's memory back to what the file says.
@@ -177,6 +184,11 @@ func (c *committer) publish(t *txn) {
 	c.runningChanged = false
 	c.given = c.given[:0]
 	c.learn(t, c.updateLive)
+	clear(t.samples)
+	c.samples, t.samples = t.samples[:0], nil
+	if c.runner != nil {
+		c.runner.trial.claimed(len(c.taken), len(c.returned))
+	}
 	if len(c.taken) > 0 {
 		c.runner.hand(c.taken)
 	}
@@ -188,7 +200,18 @@ func (c *committer) publish(t *txn) {
 	}
 }
 
-// updateLive publishes which jobs are running. Queue.mu is held.
+// publishNothing is publish after a transaction that had nothing to write.
+func (c *committer) publishNothing(t *txn) {
+	c.q.mu.Lock()
+	c.updateLive()
+	c.q.mu.Unlock()
+	c.learnSchedules(t)
+	c.q.waiters.tell(t.endings)
+	c.q.events.publish(t.events)
+	c.q.report(t.reports)
+}
+
+// updateLive publishes which jobs are running, and which are suspects. Queue.mu is held.
 func (c *committer) updateLive() {
 	q := c.q
 	for _, e := range c.settled {
@@ -199,6 +222,13 @@ func (c *committer) updateLive() {
 	}
 	for _, e := range c.taken {
 		q.live[e.id] = e
+	}
+	for id := range c.cleared {
+		if ln := c.suspects[id]; ln != nil {
+			q.suspects[id] = ln.key
+			continue
+		}
+		delete(q.suspects, id)
 	}
 }
 
@@ -213,10 +243,15 @@ func (c *committer) learn(t *txn, live func()) {
 	for _, p := range t.paused {
 		c.queueOf(p.queue)
 	}
+	c.count(t)
+	q.stats.learn(t) // before the counts: who sees that a job is done finds how long it took
 	q.mu.Lock()
 	live()
 	for _, row := range t.rows {
 		if ln := q.lanes[row.key]; ln.txid < t.id {
+			if ln.txid != 0 {
+				ln.queue.pace.note(t.now, row.n.endings()-ln.n.endings(), ln.queue.busy > 0)
+			}
 			ln.n, ln.txid = row.n, t.id
 		}
 	}
@@ -233,7 +268,6 @@ func (c *committer) learn(t *txn, live func()) {
 	}
 	c.learnSchedules(t)
 	c.learnBatches(t)
-	q.stats.learn(t)
 	q.waiters.tell(t.endings)
 	q.events.publish(t.events)
 	q.report(t.reports)

@@ -43,6 +43,7 @@ type handler struct {
 	kind    string
 	policy  Policy
 	fresh   func() *execution                       // with its job; nil for a planner
+	parse   func(data []byte) (Args, error)         // args of the kind, as EnqueueJSON takes them
 	run     func(context.Context, *execution) error // decodes the args and calls the user's function
 	plan    *batchPlan                              // of a planner
 	running int                                     // owned by the committer
@@ -82,6 +83,11 @@ func newHandler[T Args](q *Queue, fn func(context.Context, *Job[T]) error, polic
 		}{}
 		one.execution.job = &one.job
 		return &one.execution
+	}
+	h.parse = func(data []byte) (Args, error) {
+		var args T
+		err := parseStrictly(data, &args)
+		return args, err
 	}
 	h.run = func(ctx context.Context, run *execution) error {
 		job := run.job.(*Job[T])

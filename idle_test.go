@@ -44,10 +44,11 @@ func TestIdleQueueDoesNothing(t *testing.T) {
 			synctest.Wait()
 			require.LessOrEqual(t, runtime.NumGoroutine()-before, 6)
 
-			commits := lastTx(q.DB())
+			commits, wakeups := lastTx(q.DB()), q.Stats().Wakeups
 			time.Sleep(10 * 365 * 24 * time.Hour)
 			synctest.Wait()
 			require.Equal(t, commits, lastTx(q.DB()))
+			require.Equal(t, wakeups, q.Stats().Wakeups)
 		})
 	}
 }

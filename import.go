@@ -35,8 +35,9 @@ import (
 // new file is encrypted. Memory does not grow with the number of jobs.
 //
 // An export may be edited as long as the order of its lines stays: lines of
-// queues, schedules, batches, lanes, jobs, quarantined records and places may
-// be left out or changed, and jobs may be added in the order of their ids. All
+// queues, schedules, batches, lanes, jobs, quarantined records, places and
+// actions may be left out or changed, and jobs may be added in the order of
+// their ids. All
 // that follows from the lines is made anew; a batch counts its missing items
 // as removed, and a run without its job as deleted. The last line has a
 // checksum of all before it. Who has edited an export on purpose says so with

@@ -13,6 +13,7 @@ import (
 func FuzzImport(f *testing.F) {
 	f.Add([]byte(`{"line":"export","version":1,"format":2,"file":"00112233445566778899aabbccddeeff","at":"2026-01-02T03:04:05Z","last_id":3,"jobs":1,"schedules":0,"batches":0}
 {"line":"job","id":1,"state":"ready","queue":"default","kind":"note","priority":2,"args":{"n":1},"enqueued":"2026-01-02T03:04:05Z"}
+{"line":"action","at":"2026-01-02T03:04:05Z","by":"Eve","verb":"retry","target":"job 1"}
 {"line":"end"}
 `))
 	f.Fuzz(func(t *testing.T, export []byte) {

@@ -34,6 +34,8 @@ func (im *importer) put(kind string, b []byte) error {
 		return putLine(b, im.job)
 	case lineQuarantined:
 		return putLine(b, im.quarantined)
+	case lineAction:
+		return putLine(b, im.action)
 	}
 	return putLine(b, im.place)
 }
@@ -313,4 +315,13 @@ func (im *importer) place(line *placeLine) error {
 	}
 	im.given(line.Job)
 	return im.t.takePlace(line.Job, &record{place: place, placeMode: forPeriod, placeUntil: int64(line.Until)})
+}
+
+func (im *importer) action(line *actionLine) error {
+	if line.At <= 0 {
+		return bad("field %q: an action has a time, since 1970 at the earliest", "at")
+	}
+	a := (&Action{By: line.By, Verb: line.Verb, Target: line.Target, Note: line.Note}).bounded()
+	a.At = fromMicros(int64(line.At))
+	return im.t.logAction(&a)
 }

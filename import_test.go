@@ -134,6 +134,8 @@ func TestImportNamesTheLineAndTheField(t *testing.T) {
 		{"export", `"last_id":\d+`, `"last_id":9000000000000000`, `"last_id"`},
 		{"export", `"last_id":\d+`, `"last_id":281474976710655`, `"last_id"`}, // behind it there would be none
 		{"queue", `"name":"paused"`, `"name":"pau sed"`, `"name"`},
+		{"action", `"at":"[^"]*"`, `"at":"1969-12-31T23:59:59Z"`, `"at"`},
+		{"action", `"by"`, `"who"`, `"who"`},
 		{"queue", `"paused":"[^"]*"`, `"paused":"yesterday"`, `"paused": "yesterday" is no time`},
 		{"schedule", `"overlap":"[^"]*"`, `"overlap":"never"`, `"overlap"`},
 		{"schedule", `"state":"[^"]*"`, `"state":"tired"`, `"runs.state"`},
@@ -173,7 +175,7 @@ func TestImportNamesTheLineAndTheField(t *testing.T) {
 	}
 	t.Run("twice the same", func(t *testing.T) {
 		for at := 1; at < len(lines)-2; at++ {
-			if !strings.HasPrefix(lines[at], `{"line":"quarantined"`) && !strings.HasPrefix(lines[at], `{"line":"queue"`) {
+			if !strings.HasPrefix(lines[at], `{"line":"quarantined"`) && !strings.HasPrefix(lines[at], `{"line":"action"`) && !strings.HasPrefix(lines[at], `{"line":"queue"`) {
 				refuses(t, strings.Join(slices.Insert(slices.Clone(lines), at, lines[at]), ""), stint.ErrCorrupt, fmt.Sprintf("line %d: ", at+2))
 			}
 		}

@@ -74,3 +74,19 @@ func (c *committer) takeGroup() bool {
 	c.inbox = c.inbox[:left]
 	return left > 0
 }
+
+// flush returns when everything handed to the committer before is on disk.
+func (q *Queue) flush() error {
+	b := barrier{make(chan error, 1)}
+	if !q.commit.add(b) {
+		return nil
+	}
+	return <-b.reached
+}
+
+// barrier is a change that changes nothing.
+type barrier struct{ reached chan error }
+
+func (b barrier) begin() bool      { return true }
+func (b barrier) apply(*txn) error { return nil }
+func (b barrier) end(err error)    { b.reached <- err }

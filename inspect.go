@@ -2,7 +2,6 @@ package stint
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -20,6 +19,12 @@ type Filter struct {
 	Kind  string
 	Tag   string
 	Batch ID // the items of a batch, by id whatever State is
+
+	// IDs are the jobs themselves, if it is not nil: at most 10,000, or the
+	// answer is ErrBadFilter. They come in this order, whatever OldestFirst is;
+	// those that are not stored, or do not match the rest, are passed over. An
+	// empty IDs that is not nil selects none.
+	IDs []ID
 
 	// OldestFirst turns the order round. Jobs of one state that has times
 	// (Scheduled, Retrying, Completed, Dead) are ordered by theirs, others by
@@ -45,10 +50,10 @@ func (q *Queue) Get(id ID) (Info, error) {
 	return info, q.readError(err)
 }
 
-// Jobs lists the jobs that match the filter, newest first. It reads pages of
-// 100 in short transactions, so the loop may take its time and change jobs;
-// one that moves meanwhile may be missed or seen twice. An error ends the
-// listing.
+// Jobs lists the jobs that match the filter, newest first unless it says
+// otherwise. It reads pages of 100 in short transactions, so the loop may take
+// its time and change jobs; one that moves meanwhile may be missed or seen
+// twice. An error ends the listing.
 func (q *Queue) Jobs(f Filter) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		left := f.Limit
@@ -75,31 +80,41 @@ func (q *Queue) Jobs(f Filter) iter.Seq2[Info, error] {
 }
 
 const (
-	pageSize = 100  // jobs of a page
-	pageScan = 2000 // jobs a page looks at
+	pageSize     = 100     // jobs of a page
+	pageBytes    = 8 << 20 // of their args, results and checkpoints, but for the last one's
+	pageScan     = 2000    // jobs a page looks at
+	maxFilterIDs = 10_000  // of Filter.IDs
 )
 
 // page reads one page, and where the next one begins, or "".
 func (q *Queue) page(f Filter) (page []Info, next string, err error) {
+	if f.State > Dead {
+		return nil, "", fmt.Errorf("%w: there is no State %d", ErrBadFilter, f.State)
+	}
 	after, err := hex.DecodeString(f.After)
-	if err != nil || f.State > Dead || len(after) != 0 && len(after) != f.cursorSize() {
-		return nil, "", fmt.Errorf("%w: State %d, After %q; After must be the Cursor of an Info of the same listing", ErrBadFilter, f.State, f.After)
+	if err != nil || len(after) != 0 && len(after) != f.cursorSize() {
+		return nil, "", fmt.Errorf("%w: After %q is no Cursor of an Info of the same listing", ErrBadFilter, f.After)
+	}
+	if len(f.IDs) > maxFilterIDs {
+		return nil, "", fmt.Errorf("%w: %d IDs, at most %d are possible; list some at a time", ErrBadFilter, len(f.IDs), maxFilterIDs)
 	}
 	err = q.store.view(func(tx *bolt.Tx) error {
 		r := newReader(q, tx)
-		seen := 0
+		seen, size, full := 0, 0, false
 		r.walk(f, after, func(cursor []byte, id uint64) bool {
-			if seen++; seen > pageScan || len(page) == pageSize {
+			if seen++; seen > pageScan || len(page) == pageSize || size > pageBytes {
+				full = true
 				return false
 			}
 			next = hex.EncodeToString(cursor)
 			if info, err := r.info(id); err == nil && f.matches(&info) {
 				info.Cursor = next
 				page = append(page, info)
+				size += len(info.Args) + len(info.Result) + len(info.Checkpoint)
 			}
 			return true
 		})
-		if seen <= pageScan && len(page) < pageSize {
+		if !full {
 			next = ""
 		}
 		return nil
@@ -110,7 +125,7 @@ func (q *Queue) page(f Filter) (page []Info, next string, err error) {
 // cursorSize is the length of the keys that a listing walks.
 func (f *Filter) cursorSize() int {
 	switch {
-	case f.Batch != 0:
+	case f.IDs != nil || f.Batch != 0:
 		return 8
 	case f.State == Scheduled || f.State == Retrying:
 		return 17
@@ -247,156 +262,4 @@ func (e *execution) info() Info {
 	info := (&stored{id: e.id, rec: &e.rec, state: Running}).info()
 	info.StartedAt = e.startedAt()
 	return info
-}
-
-// walk calls visit for the jobs a filter may match, in its order, starting
-// behind a cursor, until visit returns false. It uses the index of the
-// filter's state, so that five dead jobs beside a million others are found at
-// once; visit still has to compare.
-func (r *reader) walk(f Filter, after []byte, visit func(cursor []byte, id uint64) bool) {
-	switch state := f.State; {
-	case f.Batch != 0:
-		r.walkItems(f, after, visit)
-	case state == Ready:
-		r.walkReady(f, after, visit)
-	case state == Running:
-		r.walkRunning(f, after, visit)
-	case state == Scheduled || state == Retrying:
-		r.walkKeys(bucketDue, f, after, func(k []byte) bool {
-			return k[len(k)-1] != dueDelay || visit(k, keyID(k[8:]))
-		})
-	case state == Completed:
-		r.walkKeys(bucketDone, f, after, func(k []byte) bool { return visit(k, keyID(k[8:])) })
-	case state == Dead:
-		r.walkKeys(bucketDead, f, after, func(k []byte) bool { return visit(k, keyID(k[8:])) })
-	default:
-		r.walkKeys(bucketJobs, f, after, func(k []byte) bool { return visit(k, keyID(k)) })
-	}
-}
-
-// walkKeys walks a bucket from behind the key after, in the filter's
-// direction.
-func (r *reader) walkKeys(name bucketName, f Filter, after []byte, visit func(k []byte) bool) {
-	cur := r.bucket(name).Cursor()
-	first, step := cur.Last, cur.Prev
-	if f.OldestFirst {
-		first, step = cur.First, cur.Next
-	}
-	var k []byte
-	switch {
-	case len(after) == 0:
-		k, _ = first()
-	default:
-		k, _ = cur.Seek(after)
-		switch {
-		case f.OldestFirst && bytes.Equal(k, after):
-			k, _ = cur.Next()
-		case !f.OldestFirst && k == nil:
-			k, _ = cur.Last()
-		case !f.OldestFirst:
-			k, _ = cur.Prev()
-		}
-	}
-	for ; k != nil; k, _ = step() {
-		if len(k) >= 8 && !visit(k) {
-			return
-		}
-	}
-}
-
-// walkReady merges the lanes the filter allows by id.
-func (r *reader) walkReady(f Filter, after []byte, visit func([]byte, uint64) bool) {
-	type head struct {
-		lane uint32
-		id   uint64
-	}
-	from := uint64(0)
-	if len(after) == 8 {
-		from = keyID(after)
-	}
-	advance := func(lane uint32, behind uint64) (h head, ok bool) {
-		r.walkLane(lane, behind, !f.OldestFirst, func(id uint64) bool {
-			h, ok = head{lane, id}, true
-			return false
-		})
-		return h, ok
-	}
-	var heads []head
-	r.q.mu.RLock()
-	var lanes []uint32
-	for key, ln := range r.q.lanes {
-		if (f.Queue == "" || f.Queue == key.queue) && (f.Kind == "" || f.Kind == key.kind) && ln.n[Ready] > 0 {
-			lanes = append(lanes, ln.id)
-		}
-	}
-	r.q.mu.RUnlock()
-	for _, lane := range lanes {
-		if h, ok := advance(lane, from); ok {
-			heads = append(heads, h)
-		}
-	}
-	for len(heads) > 0 {
-		best := 0
-		for i, h := range heads {
-			if (h.id < heads[best].id) == f.OldestFirst && h.id != heads[best].id {
-				best = i
-			}
-		}
-		h := heads[best]
-		if !visit(appendID(nil, h.id), h.id) {
-			return
-		}
-		if next, ok := advance(h.lane, h.id); ok {
-			heads[best] = next
-		} else {
-			heads = slices.Delete(heads, best, best+1)
-		}
-	}
-}
-
-// walkLane walks the ready ids of a lane behind an id, or from the end where
-// it starts for 0.
-func (r *reader) walkLane(lane uint32, behind uint64, descending bool, visit func(id uint64) bool) {
-	cur := r.bucket(bucketReady).Cursor()
-	if !descending {
-		k, v := cur.Seek(appendBlock(nil, lane, (behind+1)/64))
-		for len(k) == 12 && binary.BigEndian.Uint32(k) == lane && readyIDs(k, v, behind+1, visit) {
-			k, v = cur.Next()
-		}
-		return
-	}
-	if behind == 0 {
-		behind = math.MaxUint64
-	}
-	k, v := cur.Seek(appendBlock(nil, lane, behind/64))
-	if k == nil {
-		k, v = cur.Last()
-	} else if binary.BigEndian.Uint32(k) != lane || keyID(k[4:]) != behind/64 {
-		k, v = cur.Prev()
-	}
-	for len(k) == 12 && binary.BigEndian.Uint32(k) == lane && readyIDsDown(k, v, behind, visit) {
-		k, v = cur.Prev()
-	}
-}
-
-// walkRunning lists the jobs at work; memory knows them.
-func (r *reader) walkRunning(f Filter, after []byte, visit func([]byte, uint64) bool) {
-	r.q.mu.RLock()
-	ids := make([]uint64, 0, len(r.q.live))
-	for id := range r.q.live {
-		ids = append(ids, id)
-	}
-	r.q.mu.RUnlock()
-	slices.Sort(ids)
-	if !f.OldestFirst {
-		slices.Reverse(ids)
-	}
-	for _, id := range ids {
-		if len(after) == 8 && (id == keyID(after) || (id < keyID(after)) == f.OldestFirst) {
-			continue
-		}
-		if !visit(appendID(nil, id), id) {
-			return
-		}
-	}
 }

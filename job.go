@@ -104,12 +104,12 @@ type Info struct {
 
 // Attempt is one run of a job that did not end in success.
 type Attempt struct {
-	Number    int // 1 is the first
-	StartedAt time.Time
-	Duration  time.Duration
-	Error     string // at most 10,000 bytes
-	Stack     string // of a panic, at most 8,192 bytes
-	Log       string // its last lines of Job.Logger, at most 16,384 bytes
+	Number    int           // 1 is the first
+	StartedAt time.Time     // of one that the end of the process cut off: when the next one found that out
+	Duration  time.Duration // 0 if that is not known, as the process ended
+	Error     string        // at most 10,000 bytes
+	Stack     string        // of a panic, at most 8,192 bytes
+	Log       string        // its last lines of Job.Logger, at most 16,384 bytes
 }
 
 // Progress is how far a job has got, in the handler's own words and numbers.

@@ -3,7 +3,9 @@ package stint
 import (
 	"encoding/binary"
 	"log/slog"
+	"math"
 	"slices"
+	"sync/atomic"
 )
 
 // lane is the memory of the jobs of one queue, kind and priority that are
@@ -27,6 +29,7 @@ type lane struct {
 	more    bool     // the disk may have ids behind the horizon
 	busy    int      // jobs of this lane that are claimed
 	told    bool     // that its counts do not fit the file
+	places  places   // where its jobs are counted
 }
 
 // windowSize bounds a lane's window: it is filled to this and cut at twice.
@@ -35,12 +38,13 @@ const windowSize = 512
 // queueState is the memory of one named queue.
 type queueState struct {
 	name    string
-	limit   int     // jobs that may be claimed at once
-	limited bool    // the Config says so
-	weight  float64 // share of the workers
+	limited atomic.Bool // it has a limit of its own
+	weight  float64     // share of the workers
 
 	// Published, as above.
 	pause pauseState
+	limit int  // jobs that may be claimed at once
+	pace  pace // at which they end
 
 	// Owned by the committer.
 	lanes  [priorities][]*lane
@@ -189,12 +193,18 @@ func (c *committer) queueOf(name string) *queueState {
 		}
 	}
 	cfg := c.q.cfg.Queues[name]
-	qs := &queueState{name: name, limit: cfg.Workers, limited: cfg.Workers != 0, weight: float64(max(cfg.Weight, 1))}
-	if qs.limit == 0 {
-		qs.limit = c.q.cfg.Workers + maxAhead
-	}
+	qs := &queueState{name: name, weight: float64(max(cfg.Weight, 1))}
+	qs.setLimit(cfg.Workers)
 	c.q.mu.Lock()
 	c.queues = append(c.queues, qs)
 	c.q.mu.Unlock()
 	return qs
+}
+
+// setLimit bounds the jobs of the queue that may run at once; 0 is no limit.
+func (qs *queueState) setLimit(n int) {
+	qs.limited.Store(n != 0)
+	if qs.limit = n; n == 0 {
+		qs.limit = math.MaxInt
+	}
 }

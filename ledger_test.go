@@ -128,6 +128,9 @@ func audit(t *testing.T, q *stint.Queue, l *ledger, events <-chan stint.Event) {
 	const gone = stint.State(0)
 	told := map[stint.ID]*[stint.Dead + 1]int{}
 	for e := range events {
+		if e.ID == 0 {
+			continue // of a queue
+		}
 		if told[e.ID] == nil {
 			told[e.ID] = new([stint.Dead + 1]int)
 		}

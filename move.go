@@ -28,7 +28,7 @@ var legalMoves = [...][]State{
 
 // move takes a job from its state to another: out of one index, into the
 // next, the counts with it, the record written or deleted, its unique place
-// given up when it ends. No other function writes an index.
+// given up when it ends. No other function writes an index, but moveLane.
 //
 // Running shares the index of Ready: a claim is one value for all running
 // jobs together, so Ready → Running and back write nothing here. at is the
@@ -59,6 +59,28 @@ func (t *txn) move(j *stored, to State, at int64) error {
 		t.noteEnd(j, from)
 	}
 	return t.tellKin(j, from)
+}
+
+// moveLane takes a job to another lane, in the state it has: out of one index,
+// into the next, the counts with it, and the record written. What it is beside
+// that stays.
+func (t *txn) moveLane(j *stored, to *laneRow) error {
+	if j.state == gone || j.state == Running {
+		panic("stint: a job that is " + j.state.String() + " cannot go to another lane")
+	}
+	if err := t.unindex(j); err != nil {
+		return err
+	}
+	j.row.n[countedAs(j.state)]--
+	to.n[countedAs(j.state)]++
+	j.row.dirty, to.dirty = true, true
+	j.row = to
+	if err := t.index(j); err != nil {
+		return err
+	}
+	t.announceMoved(j)
+	j.rec.queue = to.key.queue
+	return t.rewrite(j)
 }
 
 // tellKin lets the batch and the schedule of a job know that it has ended, or
@@ -122,6 +144,8 @@ func (t *txn) count(j *stored, to State) {
 	row.dirty = true
 	if j.state != gone {
 		row.n[countedAs(j.state)]--
+	} else {
+		row.enqueued++
 	}
 	if to != gone {
 		row.n[countedAs(to)]++

@@ -118,6 +118,11 @@ func handleBatch[T Args](q *Queue, name string, plan func(context.Context, *Plan
 		h.policy = *policy.Planner
 	}
 	orDefault(&h.policy.Timeout, plannerTimeout, -1)
+	h.parse = func(data []byte) (Args, error) {
+		args := plannerArgs{h.kind}
+		err := parseStrictly(data, &args)
+		return args, err
+	}
 	h.run = func(ctx context.Context, e *execution) error {
 		p := &Planning[T]{Work: e.work()}
 		if len(q.cfg.WorkMiddleware) == 0 {

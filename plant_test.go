@@ -344,6 +344,8 @@ var Plants = []Plant{
 		Do: func(r *RawFile, w *World) { r.spoil(bucketSchedules, r.keys(bucketSchedules, nil)[0]) }},
 	{Name: "a pause cannot be read", Want: "is paused cannot be read", Refuse: true,
 		Do: func(r *RawFile, w *World) { r.spoil(bucketQueues, []byte("paused")) }},
+	{Name: "an entry of the action log cannot be read", Want: "of the action log",
+		Do: func(r *RawFile, w *World) { r.spoil(bucketActions, r.keys(bucketActions, nil)[0]) }},
 	{Name: "an entry of the quarantine cannot be read", Want: "of the quarantine",
 		Do: func(r *RawFile, w *World) {
 			r.put(bucketQuarantine, appendID(nil, uint64(w.Dead)+100), []byte("what it was"))
@@ -352,6 +354,18 @@ var Plants = []Plant{
 		Do: func(r *RawFile, w *World) {
 			r.put(bucketQuarantine, appendID(nil, uint64(w.Ready)), encodeQuarantined(uint64(w.Ready), 1, "why", []byte("what it was")))
 		}},
+	{Name: "an entry of the history cannot be read", Want: "an entry of the history",
+		Do: func(r *RawFile, w *World) { r.spoil(bucketHistory, r.keys(bucketHistory, nil)[0]) }},
+	{Name: "an entry of the history begins within a minute", Want: "an entry of the history",
+		Do: func(r *RawFile, w *World) {
+			r.putSealed(bucketHistory, stretches[0].key(nil, 61e6), newActivity(0).encode())
+		}},
+	{Name: "an entry of the starts cannot be read", Want: "an entry of the starts",
+		Do: func(r *RawFile, w *World) { r.spoil(bucketStarts, r.keys(bucketStarts, nil)[0]) }},
+	{Name: "an entry of the starts is cut off", Want: "an entry of the starts",
+		Do: func(r *RawFile, w *World) { r.putSealed(bucketStarts, appendID(nil, 7), []byte{2}) }},
+	{Name: "the bucket of the history is lost", Want: "the bucket", Refuse: true,
+		Do: func(r *RawFile, w *World) { _ = r.root.DeleteBucket(bucketNames[bucketHistory]) }},
 	{Name: "the identity is lost", Want: "the identity of the file", Refuse: true,
 		Do: func(r *RawFile, w *World) { r.delete(bucketMeta, keyFile) }},
 	{Name: "the format is lost", Want: "which format it has", Refuse: true, Beyond: true,

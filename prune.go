@@ -114,6 +114,7 @@ func (t *txn) buryCancelled(id uint64) error {
 		return err
 	}
 	j.rec.reason = j.rec.whyCancelled()
+	j.row.cancelled++
 	return t.bury(j)
 }
 

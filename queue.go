@@ -30,6 +30,10 @@ type Queue struct {
 	events     events
 	waiters    waiters
 	stats      stats
+	history    history
+	metrics    metrics
+	starts     starts
+	opened     time.Time
 	reports    reports
 	upkeep     upkeep
 	closeOnce  sync.Once
@@ -41,8 +45,11 @@ type Queue struct {
 	lanes     map[laneKey]*lane
 	laneKeys  map[uint32]laneKey
 	live      map[uint64]*execution // jobs at work, as of the last commit
+	suspects  map[uint64]laneKey    // jobs to be run alone, as of then
 	runner    *runner
 	closing   bool
+	closed    bool // the functions given to OnClose have been called
+	closers   []func()
 	ending    atomic.Bool // Run is to end: who calls Checkpoint is interrupted
 }
 
@@ -102,6 +109,7 @@ func newQueue(file *openedFile, cfg *Config) (*Queue, error) {
 		laneKeys:  map[uint32]laneKey{},
 		live:      map[uint64]*execution{},
 		upkeep:    newUpkeep(),
+		opened:    time.Now(),
 	}
 	q.store.take(file, cfg)
 	q.commit = newCommitter(q)
@@ -156,6 +164,7 @@ func (q *Queue) loadLanes() error {
 			return err
 		}
 		t.quarantined = countEntries(root.Bucket(bucketNames[bucketQuarantine]))
+		q.starts.last = lastStart(root.Bucket(bucketNames[bucketStarts]))
 		return root.Bucket(bucketNames[bucketQueues]).ForEach(func(k, v []byte) error {
 			value, _ := openValue(k, v)
 			t.paused = append(t.paused, queuePause{string(k), decodePause(value)})
@@ -172,7 +181,8 @@ func (q *Queue) loadLanes() error {
 // finished, and closes the file. It returns an error that names the jobs
 // whose completion could not be recorded: they will run again. A second Close
 // does nothing and returns the same. A handler should not call it: Close
-// waits for the handler, until Config.ShutdownTimeout ends that.
+// waits for the handler, until Config.ShutdownTimeout ends that. Nor should a
+// transaction of the same database, which would keep Close from writing.
 func (q *Queue) Close() error {
 	q.closeOnce.Do(func() {
 		q.mu.Lock()
@@ -189,7 +199,11 @@ func (q *Queue) Close() error {
 		q.events.close()
 		q.waiters.close(errWaitClosed)
 		failure := q.commit.failure()
-		q.closeErr = errors.Join(q.lostJobs(), q.store.close(failure == nil), failure)
+		var hooks error
+		defer func() { // also when one of them calls runtime.Goexit
+			q.closeErr = errors.Join(q.lostJobs(), hooks, q.store.close(failure == nil, q.commit.writeLast()), failure)
+		}()
+		hooks = q.callClosers()
 	})
 	return q.closeErr
 }
@@ -374,19 +388,3 @@ func (q *Queue) foreignTxn(tx *bolt.Tx) (*txn, error) {
 	})
 	return t, nil
 }
-
-// flush returns when everything handed to the committer before is on disk.
-func (q *Queue) flush() error {
-	b := barrier{make(chan error, 1)}
-	if !q.commit.add(b) {
-		return nil
-	}
-	return <-b.reached
-}
-
-// barrier is a change that changes nothing.
-type barrier struct{ reached chan error }
-
-func (b barrier) begin() bool      { return true }
-func (b barrier) apply(*txn) error { return nil }
-func (b barrier) end(err error)    { b.reached <- err }

@@ -318,7 +318,14 @@ func stressOperation(q *stint.Queue, l *ledger, r *rand.Rand) {
 		}
 		q.Stats()
 		q.Queues()
-		sub := q.Subscribe(10)
+		some := stint.ID(r.IntN(1000))
+		_, err := q.Why(some)
+		bad("Why", err, stint.ErrNotFound)
+		_, err = q.Stack(some)
+		bad("Stack", err, stint.ErrNotRunning)
+		_ = q.Health()
+		bad("SetWorkers", q.SetWorkers(ctx, []string{"", "a", "b"}[r.IntN(3)], r.IntN(9)))
+		sub := q.Subscribe(10, stint.JobStarted, stint.QueuePaused)
 		runtime.Gosched()
 		sub.Close()
 	}

@@ -89,7 +89,8 @@ func (q *Queue) recoverOrphans() error {
 		return storeError(err)
 	}
 	q.commit.cautiousUntil = t.now + caution.Microseconds()
-	q.commit.learn(t, func() {})
+	q.metrics.recovered, q.starts.recovered = len(running), len(running)
+	q.commit.learn(t, func() { q.suspects = found })
 	q.log.Info("stint: the last process did not stop cleanly; its running jobs are ready again", "jobs", len(running), "suspects", len(found), "unfinished_batches", len(torn))
 	return nil
 }
@@ -110,6 +111,7 @@ func (t *txn) orphan(id uint64, alone bool, suspects map[uint64]laneKey) error {
 	switch {
 	case j.rec.cancelled != "":
 		j.rec.reason = j.rec.whyCancelled()
+		j.row.cancelled++
 		return t.bury(j)
 	case alone && j.rec.crashes > suspectAfter:
 		j.rec.reason = fmt.Sprintf("the process ended %d times while the job was running, the last time while nothing else was", j.rec.crashes)
@@ -148,16 +150,22 @@ func (c *committer) nextSuspect() (oldest uint64) {
 
 // clearSuspect forgets a suspect, until the group is rolled back.
 func (c *committer) clearSuspect(id uint64) {
-	ln := c.suspects[id]
-	if ln == nil {
+	if c.suspects[id] == nil {
 		return
 	}
 	c.runningChanged = true // the file lists suspects beside what runs
+	c.noteSuspect(id)
 	delete(c.suspects, id)
+}
+
+// noteSuspect remembers for a rollback what a suspect was before the group.
+func (c *committer) noteSuspect(id uint64) {
 	if c.cleared == nil {
 		c.cleared = map[uint64]*lane{}
 	}
-	c.cleared[id] = ln
+	if c.cleared[id] == nil {
+		c.cleared[id] = c.suspects[id]
+	}
 }
 
 // maxForgiven bounds how often getting on clears a job. A handler that starts

@@ -100,6 +100,7 @@ func damageable(t *testing.T, path string) (w stint.World, left []stint.ID) {
 	enqueue(t, q, other{"waiting"}, stint.Unique(stint.WhileWaiting()))
 	w.Expiring = enqueue(t, q, other{"soon"}, stint.ExpiresIn(90*time.Hour))
 	require.NoError(t, q.Pause(t.Context(), "paused", "me"))
+	require.NoError(t, q.LogAction(t.Context(), stint.Action{By: "me", Verb: "pause queue"}))
 	w.Run, err = q.RunSchedule(t.Context(), "hourly")
 	require.NoError(t, err)
 	for info, err := range q.Jobs(stint.Filter{}) {

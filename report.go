@@ -62,6 +62,7 @@ func (q *Queue) tellReports() {
 		q.reports.telling = len(list) > 0
 		q.reports.mu.Unlock()
 		if len(list) == 0 {
+			q.toldAll()
 			return
 		}
 		for ; len(list) > 0; list = list[1:] {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -20,14 +19,12 @@ import (
 //  3. One timer watches the deadlines of all attempts. It ends the context of
 //     an attempt that takes too long; a handler that goes on all the same is
 //     reported as stuck, and keeps its worker.
-//  4. When Run's context ends, nothing more is claimed and what has not begun
-//     is given back. Handlers that call Checkpoint are interrupted there. The
-//     others get Config.ShutdownTimeout, then their contexts end, and after a
-//     short grace those that still run are given back too.
+//  4. When Run's context ends, shutdown lets the attempts come to an end
+//     (shutdown.go).
 type runner struct {
-	q       *Queue
-	base    context.Context // what the contexts of handlers inherit values from
-	workers int
+	q     *Queue
+	base  context.Context // what the contexts of handlers inherit values from
+	trial *trial          // nil unless package stinttest asks for it
 
 	stop    chan struct{} // closed by Close
 	aborted chan struct{} // closed when the store has failed
@@ -36,6 +33,7 @@ type runner struct {
 	wg      sync.WaitGroup
 
 	mu       sync.Mutex
+	workers  int          // changed by the committer, which reads it without mu
 	buffer   []*execution // claimed, not begun, in the order of their claims
 	active   []*execution // begun
 	alive    int          // workers
@@ -62,23 +60,27 @@ func (q *Queue) Run(ctx context.Context) error {
 	r := &runner{
 		q:       q,
 		base:    context.WithoutCancel(ctx),
-		workers: q.cfg.Workers,
 		stop:    make(chan struct{}),
 		aborted: make(chan struct{}),
 		quiet:   make(chan struct{}),
 		gone:    make(chan struct{}),
+		trial:   newTrial(ctx, q),
 	}
 	if err := q.attach(r); err != nil {
 		return err
 	}
 	defer q.detach(r)
+	start := q.starts.begin()
+	defer q.starts.end(start)
 	stopWatch := watchClock(func() { q.commit.post(q.commit.clockChanged) })
 	defer stopWatch()
 	select {
 	case <-ctx.Done():
 	case <-r.stop:
 	case <-r.aborted:
+	case <-r.trial.isOver():
 	}
+	defer r.trial.finish()
 	return r.shutdown()
 }
 
@@ -114,10 +116,16 @@ func (c *committer) start(r *runner) {
 		return
 	}
 	c.runner = r
+	r.resize(c.workers)
 	c.nextDue, c.nextPrune, c.clockLooked = 1, 1, false
 	for _, ln := range c.q.lanes {
 		ln.forget()
 	}
+	c.q.mu.Lock()
+	for _, qs := range c.queues {
+		qs.pace.busy = false // it did not go on since the last Run
+	}
+	c.q.mu.Unlock()
 }
 
 // hand gives claimed jobs to the workers.
@@ -132,12 +140,21 @@ func (r *runner) hand(claimed []*execution) {
 // does not start a hundred goroutines for a hundred jobs that a few have done
 // before the others come to run. r.mu is held.
 func (r *runner) enlist() {
-	if len(r.buffer) == 0 || r.starting || r.alive == r.workers {
+	if len(r.buffer) == 0 || r.starting || r.alive >= r.workers {
 		return
 	}
 	r.alive++
 	r.starting = true
 	r.wg.Go(r.work)
+}
+
+// resize changes the number of workers. Those that are too many end when their
+// jobs have.
+func (r *runner) resize(workers int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.workers = workers
+	r.enlist()
 }
 
 // warn lets the committer be woken when no more than low claimed jobs wait for
@@ -154,15 +171,32 @@ func (r *runner) warn(low int) bool {
 
 // withdraw takes jobs that have not begun out of the workers' reach: the last
 // n, and all of paused queues.
-func (r *runner) withdraw(n int) (withdrawn []*execution) {
+func (r *runner) withdraw(n int) []*execution {
+	return r.withdrawIf(func(e *execution) bool {
+		n--
+		return n >= 0 || e.lane.queue.pause.since != 0
+	})
+}
+
+// withdrawOf is withdraw for the last n of one queue.
+func (r *runner) withdrawOf(qs *queueState, n int) []*execution {
+	return r.withdrawIf(func(e *execution) bool {
+		if e.lane.queue != qs {
+			return false
+		}
+		n--
+		return n >= 0
+	})
+}
+
+// withdrawIf asks for each of them, the last one first.
+func (r *runner) withdrawIf(wanted func(*execution) bool) (withdrawn []*execution) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := len(r.buffer) - 1; i >= 0; i-- {
-		e := r.buffer[i]
-		if n > 0 || e.lane.queue.pause.since != 0 {
+		if e := r.buffer[i]; wanted(e) {
 			withdrawn = append(withdrawn, e)
 			r.buffer = slices.Delete(r.buffer, i, i+1)
-			n--
 		}
 	}
 	return withdrawn
@@ -177,21 +211,24 @@ func (r *runner) work() {
 			r.wg.Go(r.work)
 		}
 	}()
+	self := goroutineID()
 	for e = r.next(true); e != nil; e = r.next(false) {
+		e.goroutine.Store(self)
 		r.finish(e, e.call(&e.ctx))
 	}
 }
 
 var errHandlerExit = fmt.Errorf("stint: the handler called runtime.Goexit (t.FailNow and t.Fatal do); return an error instead")
 
-// next begins the oldest claimed job, or ends the worker.
+// next begins the oldest claimed job, or ends the worker, also if there are
+// too many of them.
 func (r *runner) next(first bool) *execution {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if first {
 		r.starting = false
 	}
-	if len(r.buffer) == 0 {
+	if len(r.buffer) == 0 || r.alive > r.workers {
 		r.alive--
 		if r.alive == 0 && r.draining {
 			close(r.quiet)
@@ -219,6 +256,7 @@ func (r *runner) next(first bool) *execution {
 func (r *runner) begin(e *execution) {
 	now := time.Now()
 	e.started.Store(now.UnixNano())
+	r.trial.begin(e)
 	timeout := e.handler.policy.Timeout
 	if timeout == forever {
 		e.begins(r.base, time.Time{})
@@ -233,6 +271,7 @@ func (r *runner) begin(e *execution) {
 
 // finish hands the outcome over and frees the worker.
 func (r *runner) finish(e *execution, err error) {
+	e.goroutine.Store(0)
 	e.conclude(err, time.Since(e.startedAt()))
 	e.ctx.end(nil)
 	r.mu.Lock()
@@ -297,97 +336,5 @@ func (r *runner) checkDeadlines() {
 	}
 	if len(stuck) > 0 {
 		r.q.commit.wake()
-	}
-}
-
-// abort lets Run end because the store has failed.
-func (r *runner) abort() { close(r.aborted) }
-
-// shutdown is what Run does when it is to end.
-func (r *runner) shutdown() error {
-	r.q.commit.post(func() { r.q.commit.release(r) })
-	r.q.ending.Store(true) // behind it: what is interrupted is not claimed again
-	drained := r.await(r.q.cfg.ShutdownTimeout)
-	if !drained {
-		for _, e := range r.begun() {
-			e.stop(ErrShutdown)
-		}
-		drained = r.await(shutdownGrace)
-	}
-	var stragglers []*execution
-	if !drained {
-		stragglers = r.begun()
-		r.q.commit.post(func() { r.q.commit.giveBack(stragglers) })
-	}
-	if err := r.q.flush(); err != nil {
-		return err
-	}
-	if len(stragglers) > 0 {
-		names := make([]string, len(stragglers))
-		for i, e := range stragglers {
-			names[i] = fmt.Sprintf("%s %d", e.rec.kind, e.id)
-		}
-		return fmt.Errorf("stint: Run has ended, but the handlers of these jobs ignore the end of their context and still run: %s", strings.Join(names, ", "))
-	}
-	return nil
-}
-
-// await waits for the workers to end, for at most d.
-func (r *runner) await(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-r.quiet:
-		return true
-	case <-timer.C:
-		return false
-	}
-}
-
-func (r *runner) begun() []*execution {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.active)
-}
-
-// release ends claiming and gives back what has not begun.
-func (c *committer) release(r *runner) {
-	if c.runner == r {
-		c.runner = nil
-		c.giveBack(r.withdraw(len(c.running)))
-	}
-	r.drain()
-}
-
-// drain lets await know when the last worker ends. Nothing is handed over any
-// more.
-func (r *runner) drain() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.draining = true
-	if r.alive == 0 {
-		close(r.quiet)
-	}
-}
-
-// giveBack makes claimed jobs ready again without a trace in their records.
-// Those whose handlers still run stay barred from being claimed in this
-// process.
-func (c *committer) giveBack(claimed []*execution) {
-	for _, e := range claimed {
-		if c.claimed[e.id] != e {
-			continue // it has ended meanwhile
-		}
-		c.dismiss(e)
-		if e.started.Load() != 0 {
-			c.claimed[e.id], e.straggler = e, true
-			e.forfeit()
-			continue
-		}
-		e.lane.add(e.id)
-		c.given = append(c.given, e)
-		c.q.mu.Lock()
-		delete(c.q.live, e.id)
-		c.q.mu.Unlock()
 	}
 }

@@ -142,6 +142,7 @@ func (e *execution) apply(t *txn) error {
 	if err != nil {
 		return err
 	}
+	t.noteEnding(e, v.endsAs())
 	rec := e.rec
 	rec.stash = e.leaves(v.to)
 	j := &stored{id: e.id, rec: &rec, row: row, state: Running}
@@ -159,6 +160,9 @@ func (e *execution) apply(t *txn) error {
 	}
 	rec.failures++
 	rec.reason = cut(v.text, maxErrorSize)
+	if errors.Is(v.err, ErrCancelled) {
+		row.cancelled++
+	}
 	return t.bury(j)
 }
 
@@ -167,6 +171,7 @@ func (e *execution) apply(t *txn) error {
 // any more.
 func (e *execution) interrupt(t *txn) error {
 	t.announceReturn(e)
+	t.noteEnding(e, attemptInterrupted)
 	expires := e.rec.expires != 0 && !e.rec.began()
 	if !expires && !e.unsaved() {
 		return nil
@@ -229,9 +234,7 @@ func (e *execution) complete(t *txn) error {
 		rec.stash = left
 		j.rec = &rec
 	}
-	if start := e.startedAt(); !start.IsZero() {
-		t.samples = append(t.samples, sample{wait: e.waitOf(start), run: e.duration})
-	}
+	t.noteEnding(e, attemptCompleted)
 	if keep == 0 {
 		return t.move(j, gone, 0)
 	}

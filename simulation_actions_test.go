@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -24,7 +25,7 @@ var simActions = []struct {
 	often int
 	do    func(*simulation, *rapid.T)
 }{
-	{"enqueue at once", 12, func(s *simulation, rt *rapid.T) { s.enqueue(rt, simOptions{}) }},
+	{"enqueue at once", 9, func(s *simulation, rt *rapid.T) { s.enqueue(rt, simOptions{}) }},
 	{"enqueue", 6, func(s *simulation, rt *rapid.T) { s.enqueue(rt, s.options(rt)) }},
 	{"enqueue unique", 6, func(s *simulation, rt *rapid.T) { s.enqueue(rt, s.unique(rt, "done", "waiting", "period")) }},
 	{"enqueue to fold", 6, func(s *simulation, rt *rapid.T) {
@@ -34,7 +35,7 @@ var simActions = []struct {
 	{"enqueue sequence", 2, (*simulation).enqueueSeq},
 	{"enqueue in tx", 6, (*simulation).enqueueTx},
 	{"enqueue batch", 6, (*simulation).enqueueBatch},
-	{"sleep briefly", 8, func(s *simulation, rt *rapid.T) { s.sleep(rt, time.Minute, 10*time.Minute) }},
+	{"sleep briefly", 7, func(s *simulation, rt *rapid.T) { s.sleep(rt, time.Minute, 10*time.Minute) }},
 	{"sleep", 7, func(s *simulation, rt *rapid.T) { s.sleep(rt, time.Hour, 9*time.Hour) }},
 	{"sleep for days", 1, func(s *simulation, rt *rapid.T) { s.sleep(rt, 24*time.Hour, 72*time.Hour) }},
 	{"retry", 3, func(s *simulation, rt *rapid.T) { s.verb(rt, "retry") }},
@@ -43,6 +44,9 @@ var simActions = []struct {
 	{"kill running", 3, func(s *simulation, rt *rapid.T) { s.verb(rt, "kill", stint.Running) }},
 	{"cancel", 3, func(s *simulation, rt *rapid.T) { s.verb(rt, "cancel") }},
 	{"delete", 3, func(s *simulation, rt *rapid.T) { s.verb(rt, "delete") }},
+	{"move", 4, func(s *simulation, rt *rapid.T) {
+		s.verb(rt, pick(rt, "to", "move to mail", "move to slow", "move to default"))
+	}},
 	{"verb on all", 4, (*simulation).verbAll},
 	{"pause queue", 3, (*simulation).pauseQueue},
 	{"resume queue", 4, (*simulation).resumeQueue},
@@ -274,13 +278,15 @@ func (m *simModel) apply(verb string, j *simJob) error {
 		return m.stop(j, "enough")
 	case "cancel":
 		return m.stop(j, "cancelled by Eve")
+	case "delete":
+		return m.delete(j)
 	}
-	return m.delete(j)
+	return m.move(j, strings.TrimPrefix(verb, "move to "))
 }
 
 func (s *simulation) verb(rt *rapid.T, verb string, states ...stint.State) {
 	j, ctx := s.some(rt, states...), context.Background()
-	if verb == "retry" && (s.m.twins(j) || s.m.doomed(j)) {
+	if verb == "retry" && s.m.twins(j) || (verb == "retry" || strings.HasPrefix(verb, "move")) && s.m.doomed(j) {
 		rt.Skip("not for the model")
 	}
 	id, do := j.id, map[string]func() error{
@@ -288,6 +294,10 @@ func (s *simulation) verb(rt *rapid.T, verb string, states ...stint.State) {
 		"kill":   func() error { return s.q.Kill(ctx, j.id, "enough") },
 		"cancel": func() error { return s.q.Cancel(ctx, j.id, "Eve") },
 		"delete": func() error { return s.q.Delete(ctx, j.id) },
+
+		"move to mail":    func() error { return s.q.Move(ctx, j.id, "mail") },
+		"move to slow":    func() error { return s.q.Move(ctx, j.id, "slow") },
+		"move to default": func() error { return s.q.Move(ctx, j.id, "default") },
 	}
 	simExpect(rt, do[verb](), s.m.apply(verb, j), fmt.Sprintf("%s of job %d", verb, id))
 }
@@ -325,8 +335,8 @@ func (s *simulation) verbAll(rt *rapid.T) {
 		Kind:  pick(rt, "kind", "", "alpha", simItemKind),
 		Tag:   pick(rt, "tag", "", "", "blue"),
 	}
-	verb, ctx := pick(rt, "verb", "retry", "retry", "kill", "cancel", "delete"), context.Background()
-	if verb == "retry" && (s.m.twins(s.m.jobs...) || s.m.doomed(s.m.jobs...)) {
+	verb, ctx := pick(rt, "verb", "retry", "retry", "kill", "cancel", "delete", "move to mail"), context.Background()
+	if verb == "retry" && s.m.twins(s.m.jobs...) || (verb == "retry" || verb == "move to mail") && s.m.doomed(s.m.jobs...) {
 		rt.Skip("not for the model")
 	}
 	var n int
@@ -340,8 +350,10 @@ func (s *simulation) verbAll(rt *rapid.T) {
 		n, err = s.q.CancelAll(ctx, f, "Eve")
 	case "delete":
 		n, err = s.q.DeleteAll(ctx, f)
+	case "move to mail":
+		n, err = s.q.MoveAll(ctx, f, "mail")
 	}
-	if f == (stint.Filter{}) {
+	if f.State == 0 && f.Queue == "" && f.Kind == "" && f.Tag == "" {
 		simExpect(rt, err, stint.ErrBadFilter, verb)
 		return
 	}

@@ -378,6 +378,19 @@ func (m *simModel) stop(j *simJob, reason string) error {
 	return nil
 }
 
+// move takes a job to another queue.
+func (m *simModel) move(j *simJob, queue string) error {
+	switch {
+	case j.queue == queue:
+		return errSimPassed
+	case j.state == stint.Running:
+		return stint.ErrRunning
+	}
+	j.queue = queue
+	m.queue(queue)
+	return nil
+}
+
 func (m *simModel) delete(j *simJob) error {
 	if j.state == stint.Running {
 		return stint.ErrRunning

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,12 +83,15 @@ func TestPlantedBugs(t *testing.T) {
 	}
 }
 
-// copyModule copies the root package, with its tests.
+// copyModule copies the root package, with its tests and what it imports.
 func copyModule(t *testing.T, dir string) {
 	t.Helper()
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
-	for _, name := range append(files, "go.mod", "go.sum") {
+	hooks, err := filepath.Glob(filepath.Join("internal", "hook", "*.go"))
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "internal", "hook"), 0o700))
+	for _, name := range slices.Concat(files, hooks, []string{"go.mod", "go.sum"}) {
 		b, err := os.ReadFile(name)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))

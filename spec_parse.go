@@ -161,7 +161,7 @@ func (s *spec) readFields(words []string) error {
 		words = append([]string{"0"}, words...)
 	case fieldCount:
 	default:
-		return badSpec(`%s has %d fields; allowed are five, minute, hour, day of month, month and day of week, as in "0 3 * * *", or six with the second first, as in "30 0 3 * * *"`, quote(s.source), len(words))
+		return badSpec(`%s has %d %s; allowed are five, minute, hour, day of month, month and day of week, as in "0 3 * * *", or six with the second first, as in "30 0 3 * * *"`, quote(s.source), len(words), plural("field", len(words)))
 	}
 	var read [fieldCount]field
 	for i, word := range words {

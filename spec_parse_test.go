@@ -147,6 +147,7 @@ func TestSpecsThatMakeNone(t *testing.T) {
 		"@":                            "@daily",
 		"@dayly":                       "@daily",
 		"@daily 3":                     "@daily",
+		"5x":                           "has 1 field; allowed",
 		"@daily @hourly":               "@daily",
 		"@every":                       "@every 10m",
 		"@every10m":                    "@every 10m",

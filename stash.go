@@ -243,6 +243,12 @@ func (e *execution) forfeit() {
 	e.forfeited = true
 }
 
+func (e *execution) isForfeited() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.forfeited
+}
+
 // describe adds what is only in memory to the Info of a running job.
 func (e *execution) describe(info *Info) {
 	e.mu.Lock()

@@ -42,6 +42,8 @@ type QueueInfo struct {
 	PausedSince time.Time
 
 	OldestWait time.Duration // how long the first of its ready jobs has been waiting
+
+	Workers int // of its own, see QueueConfig and SetWorkers; 0 for no limit of its own
 }
 
 // Stats is a summary of the queue. Totals are since the file was made, the
@@ -58,6 +60,10 @@ type Stats struct {
 	Stuck            int           // running far beyond their timeout
 	Quarantined      int           // records that could not be read and were set aside
 	Wakeups          uint64        // times the queue's timer fired in this process, as something was due
+
+	Workers  int       // see Config.Workers and SetWorkers
+	Working  bool      // Run is working the queue
+	OpenedAt time.Time // when this process has opened the file
 
 	FileSize int64 // in bytes
 	FileFree int64 // bytes of it that hold nothing, which new jobs use first and Compact gives back
@@ -104,7 +110,7 @@ func (q *Queue) countsOf(ln *lane) Counts {
 }
 
 // Queues describes all queues that have ever had a job or are named in the
-// Config, by name.
+// Config or in a call of SetWorkers, by name.
 func (q *Queue) Queues() []QueueInfo {
 	q.mu.RLock()
 	byName := map[string]*QueueInfo{}
@@ -114,11 +120,15 @@ func (q *Queue) Queues() []QueueInfo {
 		}
 		return byName[name]
 	}
-	for name := range q.cfg.Queues {
-		info(name)
+	for name, cfg := range q.cfg.Queues {
+		info(name).Workers = cfg.Workers
 	}
 	for _, qs := range q.commit.queues {
-		if qi := info(qs.name); qs.pause.since != 0 {
+		qi := info(qs.name)
+		if qi.Workers = 0; qs.limited.Load() {
+			qi.Workers = qs.limit
+		}
+		if qs.pause.since != 0 {
 			qi.Paused, qi.PausedBy, qi.PausedSince = true, qs.pause.by, fromMicros(qs.pause.since)
 		}
 	}
@@ -151,8 +161,9 @@ func (q *Queue) Queues() []QueueInfo {
 // Stats is a summary. It reads memory, and from the file the first ready job
 // of each queue, kind and priority, for OldestWait; Counts reads memory only.
 func (q *Queue) Stats() Stats {
-	s := Stats{Counts: q.Counts(), Wakeups: q.commit.wakeups.Load()}
+	s := Stats{Counts: q.Counts(), Wakeups: q.commit.wakeups.Load(), OpenedAt: q.opened}
 	q.mu.RLock()
+	s.Working = q.runner != nil
 	for _, ln := range q.lanes {
 		s.Processed += uint64(ln.n[totalProcessed])
 		s.Failed += uint64(ln.n[totalFailed])
@@ -163,6 +174,7 @@ func (q *Queue) Stats() Stats {
 			s.Stuck++
 		}
 	}
+	s.Workers = q.commit.workers
 	q.mu.RUnlock()
 	for _, wait := range q.oldestWaits() {
 		s.OldestWait = max(s.OldestWait, wait)
@@ -217,13 +229,10 @@ func (q *Queue) oldestWaits() map[string]time.Duration {
 	return waits
 }
 
-// sample is how long one job waited and ran.
-type sample struct{ wait, run time.Duration }
-
-// stats keeps the last samples.
+// stats keeps the last samples of completed jobs.
 type stats struct {
 	mu          sync.Mutex
-	recent      [1000]sample
+	recent      [1000]timing
 	n           int // of all samples
 	quarantined int
 }
@@ -234,9 +243,11 @@ func (s *stats) learn(t *txn) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, one := range t.samples {
-		s.recent[s.n%len(s.recent)] = one
-		s.n++
+	for i := range t.samples {
+		if one := &t.samples[i]; one.as == attemptCompleted {
+			s.recent[s.n%len(s.recent)] = one.timing
+			s.n++
+		}
 	}
 	s.quarantined += t.quarantined
 }

@@ -15,6 +15,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/stintq/stint/internal/hook"
 )
 
 // This file alone knows the names of the buckets, and what bbolt's errors
@@ -38,6 +40,9 @@ const (
 	bucketBatches                      // id → totals; id, what → the rest of a batch; time, id: ended batches
 	bucketItems                        // kind, args → job: unfinished items; batch, kind, args: finished ones of one that is planned
 	bucketQuarantine                   // id → a record that could not be read, as it was
+	bucketHistory                      // length, start → what was done in that time, for charts
+	bucketStarts                       // time → a Run: who, what it recovered, when it ended
+	bucketActions                      // number → what a person did, see LogAction
 	bucketCount
 )
 
@@ -47,6 +52,7 @@ var (
 		[]byte("meta"), []byte("jobs"), []byte("ready"), []byte("due"), []byte("done"),
 		[]byte("dead"), []byte("lanes"), []byte("queues"), []byte("places"), []byte("schedules"),
 		[]byte("batches"), []byte("items"), []byte("quarantine"),
+		[]byte("history"), []byte("starts"), []byte("actions"),
 	}
 
 	keyFormat  = []byte("format")
@@ -55,7 +61,7 @@ var (
 	keySecret  = []byte("secret") // only in an encrypted file
 )
 
-const formatVersion = 2
+const formatVersion = 3
 
 // store is the file of a queue.
 type store struct {
@@ -161,6 +167,14 @@ func newIdentity() []byte {
 	return identity
 }
 
+// bucketsOf is how many of the buckets a file of a format has.
+func bucketsOf(format byte) bucketName {
+	if format < 3 {
+		return bucketHistory
+	}
+	return bucketCount
+}
+
 // makeBucket makes a bucket that a damaged file lacks.
 func makeBucket(root *bolt.Bucket, name bucketName) error {
 	_, err := root.CreateBucket(bucketNames[name])
@@ -219,7 +233,7 @@ func (s *store) format(root *bolt.Bucket) (int, error) {
 	case format[0] > formatVersion:
 		return 0, fmt.Errorf("%w: %s has format %d, this version reads up to %d; update the program", ErrNewerFormat, s.db().Path(), format[0], formatVersion)
 	}
-	for _, name := range bucketNames {
+	for _, name := range bucketNames[:bucketsOf(format[0])] {
 		if root.Bucket(name) == nil {
 			return 0, fmt.Errorf("%w: %s lacks its bucket %q; restore a backup", ErrCorrupt, s.db().Path(), name)
 		}
@@ -252,6 +266,7 @@ func (s *store) update(fn func(*bolt.Tx) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer f.recoverDamage(&began, &err)
 	return f.db.Update(func(tx *bolt.Tx) (err error) {
+		hook.Begun(tx)
 		tx.OnCommit(release)
 		began = true
 		// A panic that got to bbolt would make it read the whole file, in a
@@ -263,6 +278,7 @@ func (s *store) update(fn func(*bolt.Tx) error) (err error) {
 		if err := fn(tx); err != nil {
 			return err
 		}
+		hook.Applied()
 		applied = true
 		return nil
 	})
@@ -324,17 +340,28 @@ func jobsRoot(tx *bolt.Tx) uint64 {
 
 // close closes the file. The free list, which is otherwise not written, is
 // stored once, so that the next Open need not search the file for free pages,
-// and so is the mark of a clean stop.
-func (s *store) close(healthy bool) error {
+// and so is the mark of a clean stop. last, if it is not nil, is to be written
+// before; that the history of some minutes cannot be is no error.
+func (s *store) close(healthy bool, last func(*bolt.Tx) error) error {
 	if !s.owned {
+		if healthy && last != nil {
+			_ = s.update(last)
+		}
 		return nil
 	}
 	f := s.cur.Load()
 	if healthy {
-		err := s.update(func(tx *bolt.Tx) error { // that it fails only makes the next Open slower
+		freelist := func(tx *bolt.Tx) error { // that it fails only makes the next Open slower
 			tx.DB().NoFreelistSync = false
 			return nil
-		})
+		}
+		err := errNothingToDo
+		if last != nil {
+			err = s.update(func(tx *bolt.Tx) error { return errors.Join(freelist(tx), last(tx)) })
+		}
+		if err != nil {
+			err = s.update(freelist)
+		}
 		if err == nil {
 			_ = s.update(f.markCleanStop)
 		}

@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/stintq/stint/internal/hook"
 )
 
 // Update runs fn in a write transaction of the queue's file, for the
@@ -76,6 +78,7 @@ func (s *store) write(fn func(*bolt.Tx) error) (own bool, err error) {
 	}
 	defer func() { _ = tx.Rollback() }() // also when fn panics; after the commit it does nothing
 	landed := false
+	hook.Begun(tx)
 	tx.OnCommit(func() {
 		landed = true
 		release()
@@ -87,6 +90,7 @@ func (s *store) write(fn func(*bolt.Tx) error) (own bool, err error) {
 	if err := fn(tx); err != nil {
 		return true, err
 	}
+	hook.Applied()
 	err = f.commit(tx, &landed)
 	s.wrote(err)
 	return false, err

@@ -50,13 +50,16 @@ type txn struct {
 	schedules    []scheduleNews // that have fired or were changed
 	nextPrune    int64          // when the first kept job is to go, or 0
 	cancelled    []stopOrder    // running jobs that are to stop
-	samples      []sample       // how long the settled jobs waited and ran
+	samples      []sample       // how long attempts waited and ran, and how they ended
+	historyWrite uint64         // the number of the write of the history, 0 for none
 	events       []Event        // only while somebody subscribes
 	endings      []ending       // of jobs that somebody waits for
 	reports      []report       // failures and deaths, to be logged
 	quarantined  int            // records set aside
 	endedBatches int            // change in the number of ended batches that are kept
 	sweeps       []uint64       // batches that have finished items to forget
+
+	startsWritten bool
 }
 
 // readied is a job that has entered the ready bucket.
@@ -73,7 +76,10 @@ type laneRow struct {
 	n      tally
 	before tally // n as it was read
 	dirty  bool
-	delay  [priorities + 3][]byte // the values of its due entries, by state
+
+	enqueued, cancelled int // jobs of the transaction, for the history and the metrics
+
+	delay [priorities + 3][]byte // the values of its due entries, by state
 }
 
 // tally counts the jobs of a lane. The first entries are indexed by State,
@@ -87,6 +93,9 @@ const (
 	totalDied
 	tallySize
 )
+
+// endings is how many attempts have ended for good or badly.
+func (n *tally) endings() int64 { return n[totalProcessed] + n[totalFailed] }
 
 // newTxn sees tx through our buckets. It fails when the root bucket is gone.
 func (q *Queue) newTxn(tx *bolt.Tx) (*txn, error) {

@@ -27,9 +27,13 @@ import (
 // A step that fails has changed nothing, and its copy is removed again; one of
 // a crash is found and used by the next Open.
 
+// firstEncrypted is the first format of which a file may be encrypted.
+const firstEncrypted = 2
+
 // upgrades lead from a format to the one that follows.
 var upgrades = [formatVersion]func(root *bolt.Bucket) error{
 	1: addChecksums,
+	2: addHistory,
 }
 
 // upgrade brings the file to the format of this version, if it has an earlier
@@ -46,7 +50,7 @@ func (q *Queue) upgrade() error {
 		return err
 	}
 	path := q.store.db().Path()
-	if len(q.cfg.Keys) > 0 { // which no earlier format knew
+	if len(q.cfg.Keys) > 0 && from < firstEncrypted {
 		return fmt.Errorf("%w: %s is of an earlier format and not encrypted, and there are keys; Open it once without, which upgrades it, and call Rekey then", ErrWrongKey, path)
 	}
 	q.log.Info("stint: the file is of an earlier format and is upgraded", "path", path, "from", from, "to", formatVersion)
@@ -259,4 +263,14 @@ func changeValues(b *bolt.Bucket, change func(k, v []byte) []byte) error {
 			return nil
 		}
 	}
+}
+
+// addHistory leads from format 2 to 3: there are buckets for what was done.
+func addHistory(root *bolt.Bucket) error {
+	for _, name := range []bucketName{bucketHistory, bucketStarts, bucketActions} {
+		if err := makeBucket(root, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }

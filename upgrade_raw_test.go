@@ -81,7 +81,7 @@ func TestAddChecksums(t *testing.T) {
 func contents(t *testing.T, db *bolt.DB) map[bucketName]map[string]string {
 	all := map[bucketName]map[string]string{}
 	require.NoError(t, db.View(func(tx *bolt.Tx) error {
-		for name := range bucketCount {
+		for name := range bucketsOf(1) {
 			b := tx.Bucket(rootBucket).Bucket(bucketNames[name])
 			all[name] = map[string]string{}
 			require.NoError(t, b.ForEach(func(k, v []byte) error { all[name][string(k)] = string(v); return nil }))

@@ -1,6 +1,7 @@
 package stint_test
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"os"
@@ -128,6 +129,48 @@ func TestOpenUpgradesTheFile(t *testing.T) {
 		require.Equal(t, contents, kept)
 		check(t, path)
 	})
+}
+
+// testdata/format2.bolt and format2-encrypted.bolt are like format1.bolt, of the
+// last version with format 2.
+func TestOpenUpgradesTheFileOfFormat2(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"format2", "format2-encrypted"} {
+		scenario(t, name, func(t *testing.T) {
+			time.Sleep(2*time.Hour + 5*time.Minute) // when it was copied
+			contents, err := os.ReadFile("testdata/" + name + ".bolt")
+			require.NoError(t, err)
+			path := filepath.Join(t.TempDir(), "queue.db")
+			require.NoError(t, os.WriteFile(path, contents, 0o600))
+			faults, err := stint.CheckFile(path)
+			require.NoError(t, err)
+			require.Empty(t, faults, "it lacks nothing that its format has")
+
+			cfg := &stint.Config{Workers: 8, KeepCompleted: -1, Logger: quiet, Keys: [][]byte{bytes.Repeat([]byte{7}, 32)}}
+			if name == "format2" {
+				cfg.Keys = nil
+			}
+			if name == "format2" && os.Getenv(encryptVariable) != "" {
+				t.Skip("it is a plain file")
+			}
+			q := openAt(t, path, cfg)
+			kept, err := os.ReadFile(path + ".format2-backup")
+			require.NoError(t, err)
+			require.Equal(t, contents, kept)
+			require.Equal(t, stint.Counts{Ready: 7, Scheduled: 2, Retrying: 3, Completed: 16, Dead: 5, Parked: 7}, q.Counts())
+			got, err := q.History(time.Minute, time.Time{})
+			require.NoError(t, err)
+			require.Len(t, got, 1, "only what waits now")
+			before := newEverything(false)
+			midnight := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+			before.fired["tick"] = times(midnight.Add(30*time.Minute), midnight.Add(2*time.Hour+time.Minute), 30*time.Minute)
+			worksOff(t, q, before)
+			starts, err := q.Starts()
+			require.NoError(t, err)
+			require.Len(t, starts, 1)
+			require.Equal(t, 2, starts[0].Recovered)
+		})
+	}
 }
 
 func TestUpgradeThatFailsChangesNothing(t *testing.T) {
