@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/stintq/stint"
+	"github.com/stintq/stint/stinttest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	bolt "go.etcd.io/bbolt"
@@ -347,9 +348,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 // openQueue is a queue that nobody works on.
 func openQueue(t *testing.T, cfg *stint.Config) *stint.Queue {
 	t.Helper()
-	q, err := stint.Open(filepath.Join(t.TempDir(), "events.db"), cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = q.Close() })
+	q := stinttest.New(t, cfg)
 	require.NoError(t, createBuckets(q))
 	return q
 }

@@ -1,0 +1,4 @@
+package stinttest
+
+// DrainAtMost is Drain with another bound.
+var DrainAtMost = drain
