@@ -1,0 +1,4 @@
+package main
+
+// syncDir does nothing: Windows cannot sync a directory.
+func syncDir(string) error { return nil }
