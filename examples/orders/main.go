@@ -59,6 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&opt.from, "from", "Shop <shop@shop.example>", "the sender's `address`, which also gets the digest")
 	flags.StringVar(&opt.spec, "at", "15 3 * * *", "when the night's mails go out, as in a crontab")
 	flags.StringVar(&opt.zone, "zone", "Europe/Berlin", "the time zone of -at")
+	flags.StringVar(&opt.http, "http", "", "with -daemon: serve the dashboard at this `address`, such as localhost:8080")
 	now := flags.Bool("now", false, "with -daemon: send what is to be sent now, too")
 	table := flags.String("import", "", "take the orders of this CSV `file` over")
 	generate := flags.Int("generate", 0, "write a CSV file of `n` invented orders to stdout")
@@ -75,6 +76,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("unexpected argument %q; %w", flags.Arg(0), errUsage)
 	case *now && !*serve:
 		return fmt.Errorf("-now needs -daemon; %w", errUsage)
+	case opt.http != "" && !*serve:
+		return fmt.Errorf("-http needs -daemon; %w", errUsage)
 	case *generate < 0 || *invented < 1:
 		return fmt.Errorf("-generate and -orders must be at least 1; %w", errUsage)
 	case *generate > 0:
@@ -120,6 +123,10 @@ func daemon(ctx context.Context, s *shop, now bool) error {
 			return err
 		}
 	}
+	end, err := s.watch()
+	if err != nil {
+		return err
+	}
 	slog.Info("working", "next night", s.nextNight())
-	return s.queue.Run(ctx)
+	return errors.Join(s.queue.Run(ctx), end())
 }

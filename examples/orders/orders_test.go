@@ -173,6 +173,7 @@ func TestUsage(t *testing.T) {
 	for want, args := range map[string][]string{
 		"unexpected argument":  {"-daemon", "orders.csv"},
 		"-now needs -daemon":   {"-now"},
+		"-http needs -daemon":  {"-http", "localhost:0"},
 		"lists the flags":      {"-nonsense"},
 		"must be at least 1":   {"-orders", "0"},
 		"host:port":            {"-daemon", "-db", file, "-smtp", "localhost"},

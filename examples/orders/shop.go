@@ -15,6 +15,7 @@ type options struct {
 	from           string
 	user, password string // of the mail server, empty for none
 	spec, zone     string // of the night
+	http           string // where the dashboard is served, empty for nowhere
 
 	backoff stint.Backoff // between attempts to send a mail; nil: that of the queue
 	logger  *slog.Logger  // nil: the default one
@@ -31,6 +32,7 @@ type shop struct {
 	orders *orders
 	mailer *mailer
 	zone   *time.Location
+	http   string // where the dashboard is served, empty for nowhere
 }
 
 // openShop opens the file and declares the night. Nothing runs before
@@ -48,7 +50,7 @@ func openShop(opt options) (*shop, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shop{queue: queue, orders: &orders{queue}, mailer: mailer, zone: zone}
+	s := &shop{queue: queue, orders: &orders{queue}, mailer: mailer, zone: zone, http: opt.http}
 	if err := errors.Join(s.orders.createBuckets(), s.declareNight(opt)); err != nil {
 		return nil, errors.Join(err, s.close())
 	}

@@ -14,7 +14,7 @@
 //
 // Only /webhook is protected, by the signature. The page and the counters are
 // for everybody who reaches the port: let a proxy pass /webhook alone to the
-// internet.
+// internet. The dashboard at /jobs/ is for browsers on this machine only.
 package main
 
 import (
@@ -122,6 +122,7 @@ func serve(ctx context.Context, opt options, stdout io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(stdout, "listening on", s.url)
+	fmt.Fprintln(stdout, "the jobs are at", s.url+"/jobs/")
 	s.wait(ctx)
 	slog.Info("stopping: no new requests, running jobs may end")
 	return s.stop()

@@ -20,6 +20,7 @@ import (
 type server struct {
 	queue *stint.Queue
 	key   *ecdsa.PublicKey // nil: signatures are not looked at
+	jobs  http.Handler     // the dashboard, for who is on this machine
 }
 
 // maxBody bounds a request; SendGrid's batches stay below 1 MB.
@@ -33,6 +34,9 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("POST /webhook", s.receive)
 	mux.HandleFunc("GET /mailings", s.mailings)
 	mux.HandleFunc("GET /{$}", s.page)
+	if s.jobs != nil {
+		mux.Handle("/jobs/", http.StripPrefix("/jobs", s.jobs))
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()

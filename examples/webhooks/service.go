@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stintq/stint"
+	"github.com/stintq/stint/dashboard"
 )
 
 // options say what a service is started with.
@@ -60,12 +61,13 @@ func start(opt options) (*service, error) {
 		return nil, errors.Join(err, queue.Close())
 	}
 
+	pages := &server{queue: queue, key: opt.key, jobs: dashboard.Handler(queue, &dashboard.Config{Title: "Mailings", BackURL: "/"})}
 	work, stopWork := context.WithCancel(context.Background())
 	s := &service{
 		queue: queue,
 		url:   urlOf(listener.Addr().(*net.TCPAddr)),
 		web: &http.Server{
-			Handler:           (&server{queue: queue, key: opt.key}).routes(),
+			Handler:           pages.routes(),
 			ReadHeaderTimeout: 5 * time.Second,
 			ReadTimeout:       30 * time.Second,
 			WriteTimeout:      60 * time.Second,
