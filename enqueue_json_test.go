@@ -23,7 +23,7 @@ type order struct {
 	Raw   json.RawMessage `json:"raw,omitempty"`
 	Lines []struct {
 		N     float64 `json:"n"`
-		Count uint    `json:"count"`
+		Count uint64  `json:"count"`
 	} `json:"lines,omitempty"`
 	Text string    `json:"text,omitempty"`
 	When time.Time `json:"when,omitzero"`
