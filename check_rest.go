@@ -187,7 +187,7 @@ func (c *checker) pauseEntry(k, v []byte) {
 func (c *checker) actionEntry(k, v []byte) {
 	if _, err := readAction(k, v); err != nil {
 		c.fault(0, "the entry %x of the action log cannot be read; Repair takes it away", k)
-		c.renewLog(bucketActions)
+		c.del(bucketActions, k)
 	}
 }
 
@@ -213,7 +213,7 @@ func (c *checker) quarantineEntry(k, v []byte) {
 func (c *checker) historyEntry(k, v []byte) {
 	if _, err := readActivity(k, v); err != nil {
 		c.fault(0, "an entry of the history, %x, cannot be read, so its Period is not told; Repair removes it", k)
-		c.renewLog(bucketHistory)
+		c.del(bucketHistory, k)
 	}
 }
 
@@ -221,6 +221,6 @@ func (c *checker) historyEntry(k, v []byte) {
 func (c *checker) startEntry(k, v []byte) {
 	if _, err := decodeStart(k, v); err != nil {
 		c.fault(0, "an entry of the starts, %x, cannot be read, so it is not told; Repair removes it", k)
-		c.renewLog(bucketStarts)
+		c.del(bucketStarts, k)
 	}
 }

@@ -29,7 +29,9 @@ type treePage struct {
 }
 
 // checkTree walks a page and what hangs below it. All keys must be in
-// [low, high), where nil is no bound.
+// [low, high), where nil is no bound, and the first of the page must be low: by
+// it bbolt finds the page in its branch when it writes it anew, and would else
+// leave the old page in the tree as well.
 func (c *fileCheck) checkTree(id uint64, low, high []byte, depth int) error {
 	if c.later.takes(depth) {
 		return c.later.put(id)
@@ -185,7 +187,7 @@ func (c *fileCheck) step(w *keyWalk, position, keySize, valueSize uint32) (value
 	if err != nil {
 		return 0, err
 	}
-	if w.i == 0 && w.low != nil && bytes.Compare(key, w.low) < 0 ||
+	if w.i == 0 && w.low != nil && !bytes.Equal(key, w.low) ||
 		w.i > 0 && bytes.Compare(key, w.key) <= 0 ||
 		w.high != nil && w.i == p.count-1 && bytes.Compare(key, w.high) >= 0 {
 		return 0, c.damaged(p.id, "the key of element %d is out of order", w.i)

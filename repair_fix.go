@@ -21,7 +21,6 @@ const (
 	fixSequence // of a bucket
 	fixLast     // the last id
 	fixAside    // to the quarantine, from key
-	fixLog      // a whole log
 )
 
 func (c *checker) fix(f fix) {
@@ -89,8 +88,6 @@ func (c *checker) writeOne(f fix) error {
 	switch f.what {
 	case fixDelete:
 		return t.delete(f.name, f.key)
-	case fixLog:
-		return t.renewLog(f.name)
 	case fixReady:
 		t.setReady(f.lane, f.id, true)
 		return nil
