@@ -59,18 +59,17 @@ func (t *tasks) close() {
 func (d *dashboard) start(r *request, verb, target string, do func(ctx context.Context, report func(stint.Progress)) (note string, err error)) (*task, error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	one := &task{id: rand.Text()[:12], verb: verb, target: target, by: r.access.User, started: time.Now(), cancel: cancel}
-	if err := d.tasks.add(one); err != nil {
-		cancel()
-		return nil, err
-	}
-	go func() {
-		defer d.tasks.group.Done()
+	err := d.tasks.begin(one, func() {
 		defer cancel()
 		note, err := one.do(context.WithValue(ctx, taskKey{}, one), do)
 		d.lastFailing.forgetAll()
 		one.end(note, err)
 		d.logAction(r, outcome{verb: verb, target: target, note: note}, err)
-	}()
+	})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	return one, nil
 }
 
@@ -85,7 +84,8 @@ func (t *task) do(ctx context.Context, do func(context.Context, func(stint.Progr
 	return do(ctx, t.report)
 }
 
-func (t *tasks) add(one *task) error {
+// begin gives a task its goroutine, for which close waits.
+func (t *tasks) begin(one *task, run func()) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -106,7 +106,7 @@ func (t *tasks) add(one *task) error {
 			t.list = slices.Delete(t.list, i, i+1)
 		}
 	}
-	t.group.Add(1)
+	t.group.Go(run)
 	return nil
 }
 

@@ -94,13 +94,6 @@ document.addEventListener("click", (event) => {
   countChosen(form);
 });
 
-// Copying; where the browser forbids it, by hand.
-document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy]");
-  if (!button) return;
-  try { await navigator.clipboard.writeText(button.dataset.copy); button.textContent = "copied"; } catch { prompt("Copy", button.dataset.copy); }
-});
-
 // Keys: / to search, j and k to the next and the previous row, x to choose it,
 // ? for this list.
 const typing = (node) => node.closest?.("input:not([type=checkbox]),textarea,select");
