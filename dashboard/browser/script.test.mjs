@@ -108,6 +108,23 @@ describe("what is kept", () => {
   });
 });
 
+describe("copying", () => {
+  const copied = (page) => page.evaluate(() => navigator.clipboard.readText());
+
+  test("the id and the raw args", async () => {
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await tab.goto("jobs/" + server.jobs.dead);
+    await page.getByRole("button", { name: "Copy the id" }).click();
+    await page.getByText("Copied").waitFor();
+    assert.equal(await copied(page), String(server.jobs.dead));
+    const args = page.locator('[data-part="values"] section').first();
+    await args.getByText("Raw").click();
+    await args.locator("button.copy").click();
+    await args.getByText("Copied").waitFor();
+    assert.deepEqual(JSON.parse(await copied(page)), JSON.parse(await args.locator("pre").innerText()));
+  });
+});
+
 describe("choosing", () => {
   const chosen = () => page.locator('main input[name="ids"]:checked').count();
 

@@ -94,6 +94,19 @@ document.addEventListener("click", (event) => {
   countChosen(form);
 });
 
+// Copying what stands before a button. Without HTTPS there is only the old way.
+root.dataset.script = "";
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button.copy"), text = button?.previousElementSibling;
+  if (!button) return;
+  try { await navigator.clipboard.writeText(text.textContent); } catch {
+    document.getSelection().selectAllChildren(text);
+    document.execCommand("copy");
+    document.getSelection().removeAllRanges();
+  }
+  button.textContent = "Copied";
+});
+
 // Keys: / to search, j and k to the next and the previous row, x to choose it,
 // ? for this list.
 const typing = (node) => node.closest?.("input:not([type=checkbox]),textarea,select");
